@@ -1,0 +1,66 @@
+"""Every exception that Cutaway raises on purpose.
+
+    CutawayError
+      RecordError      recording cannot start: the path is not writable, torch is too old
+      DumpError        a dump cannot be read: missing, torn, changed, or it points outside itself
+        SchemaError    it was made by a newer Cutaway
+        SelectorError  a selector names nothing in this dump, or more than one thing
+      UsageError       the call makes no sense as it stands: no program to run, options that clash
+
+Each says *what* happened, *why*, and the *cure*; `str(error)` joins the three:
+
+    >>> print(DumpError("nothing to read at 'dmp'", "the folder does not exist", "check the path"))
+    nothing to read at 'dmp'. the folder does not exist. check the path.
+
+Anything else that escapes from Cutaway is a bug in Cutaway.
+"""
+
+from __future__ import annotations
+
+
+class CutawayError(Exception):
+    """The root: catch this to catch everything that Cutaway raises on purpose.
+
+    Args:
+        what: what could not be done, naming the offending object; no full stop.
+        why: the reason, as far as it is known; empty when `what` says it all.
+        cure: what the user can do about it; empty when nothing can be done.
+    """
+
+    def __init__(self, what: str, why: str = "", cure: str = "") -> None:
+        super().__init__(what, why, cure)
+        self.what = what
+        self.why = why
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return " ".join(f"{part}." for part in (self.what, self.why, self.cure) if part)
+
+
+class RecordError(CutawayError):
+    """Recording cannot start. Once it has started, nothing is raised into the watched program."""
+
+
+class DumpError(CutawayError):
+    """A dump cannot be read: it is missing, torn, changed, or points outside its own folder."""
+
+
+class SchemaError(DumpError):
+    """A dump was made by a newer Cutaway than the one that reads it."""
+
+
+class SelectorError(DumpError):
+    """A selector names nothing in this dump, or more than one thing.
+
+    Args:
+        what, why, cure: as in `CutawayError`.
+        candidates: the selectors that were meant (when ambiguous) or that come nearest (when unknown).
+    """
+
+    def __init__(self, what: str, why: str = "", cure: str = "", candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(what, why, cure)
+        self.candidates = candidates
+
+
+class UsageError(CutawayError):
+    """The call makes no sense as it stands, whatever the dump holds."""
