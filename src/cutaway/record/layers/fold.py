@@ -17,7 +17,6 @@ from difflib import SequenceMatcher
 from cutaway.record.layers.nest import Difference, Fold, Item, Key, Layer
 from cutaway.record.layers.rows import Graph, Path, Row
 from cutaway.record.layers.runs import different_number, runs, split_numbers, with_tail
-from cutaway.record.layers.words import REFERENCE
 
 TOO_DIFFERENT = 1 / 3
 """A layer with more than this share of differing nodes is shown on its own."""
@@ -123,8 +122,7 @@ class _Run:
         return found
 
     def _fold(self, members: dict[int, tuple[dict[int, int], list[Difference]]]) -> Fold:
-        first = min(members)
-        shown = next(iter(members)) if members[first][1] else first
+        shown = min(i for i, (_, differences) in members.items() if not differences)
         return Fold(
             self.layers[shown],
             {self.numbers[i]: self.layers[i] for i in sorted(members)},
@@ -144,7 +142,7 @@ class _Run:
             depth = next((i for i, (fqn, _) in enumerate(row.path) if fqn == layer.fqn), -1)
             inner = [(fqn.removeprefix(layer.fqn), cls) for fqn, cls in row.path[depth + 1 :]]
             relative = self._relative[row.path, layer.fqn] = (*inner, depth < 0)
-        return (relative, row.op, row.text.partition("(")[0].rpartition(REFERENCE)[2], row.known)
+        return (relative, row.op, row.target, row.known)
 
     def _key(self, row: Row, index: int) -> Key:
         """The op, and all that makes the node what it is; equal for equal nodes of two layers."""
@@ -159,12 +157,7 @@ class _Run:
         """Where a value comes from, seen from a layer of the run."""
         layer = self.layers[index]
         if row.place < 0:
-            if row.first_use < layer.start or row.last_use >= layer.stop:
-                return ("outside", row.id)
-            weight = self._weight.fullmatch(row.input)
-            if weight is None:
-                return ("input", row.input if row.input.startswith("self.") else "")
-            return ("weight", int(weight[1]) - self.numbers[index], weight[2])
+            return self._input_origin(row, index)
         if layer.start <= row.place < layer.stop:
             return ("inside", row.place - layer.start)
         if self._loose[index]:
@@ -174,6 +167,18 @@ class _Run:
             return ("outside", row.id)
         sibling = self._member_at[offset]
         return ("sibling", index - sibling, row.place - self.layers[sibling].start)
+
+    def _input_origin(self, row: Row, index: int) -> Key:
+        layer = self.layers[index]
+        is_weight = row.input.startswith("self.")
+        if self._loose[index] and not is_weight:
+            return ("before", row.id)
+        if row.first_use < layer.start or row.last_use >= layer.stop:
+            return ("outside", row.id)
+        weight = self._weight.fullmatch(row.input)
+        if weight is None:
+            return ("input", row.input if is_weight else "")
+        return ("weight", int(weight[1]) - self.numbers[index], weight[2])
 
     def _differences(self, index: int, shown: int, offsets: dict[int, int]) -> list[Difference] | None:
         """How a layer differs from the shown one; None when in too many nodes."""
@@ -189,7 +194,8 @@ class _Run:
                 order += 1
                 continue
             after, order = counterpart, 0
-            if not _same(expected[counterpart], key, entries):
+            same_op = self.ops[index][offset] == self.ops[shown][counterpart]
+            if not same_op or not _same(expected[counterpart], key, entries):
                 found.append(Difference(counterpart, row, key))
         present = set(offsets.values())
         found += [Difference(i, None, ()) for i in range(len(expected)) if i not in present]
@@ -220,15 +226,21 @@ def _largest(indices: Sequence[int], forms: Sequence[tuple[Key, ...]]) -> list[i
 
 
 def _align(mine: tuple[Key, ...], shown: tuple[Key, ...]) -> dict[int, int] | None:
-    """Offsets in one layer -> offsets in another, by op; None when too many have no counterpart."""
+    """Offsets in one layer -> offsets in another, by op; None when too few ops are equal.
+
+    Where other ops stand in the same place, they are counterparts too.
+    """
     if mine == shown:
         return {offset: offset for offset in range(len(mine))}
     needed = (1 - TOO_DIFFERENT) * max(len(mine), len(shown))
     if (Counter(mine) & Counter(shown)).total() < needed:
         return None
-    blocks = SequenceMatcher(None, mine, shown, autojunk=False).get_matching_blocks()
-    offsets = {block.a + i: block.b + i for block in blocks for i in range(block.size)}
-    return offsets if len(offsets) >= needed else None
+    offsets: dict[int, int] = {}
+    equal = 0
+    for what, i, i_end, j, j_end in SequenceMatcher(None, mine, shown, autojunk=False).get_opcodes():
+        equal += i_end - i if what == "equal" else 0
+        offsets.update(zip(range(i, i_end), range(j, j_end), strict=False))
+    return offsets if equal >= needed else None
 
 
 def _mapped(key: Key, offsets: dict[int, int]) -> Key:
@@ -256,10 +268,10 @@ def _same(expected: Key, found: Key, entries: dict[Key, Key]) -> bool:
         if want == have:
             continue
         kinds = {want[0], have[0]}
-        if "before" not in kinds or not kinds <= {"before", "sibling", "outside"}:
+        if "before" not in kinds or not kinds <= {"before", "sibling", "outside", "input"}:
             return False
         if "outside" in kinds and want[1] != have[1]:
             return False
-        if "outside" not in kinds and entries.setdefault(want, have) != have:
+        if kinds <= {"before", "sibling"} and entries.setdefault(want, have) != have:
             return False
     return True

@@ -19,7 +19,7 @@ class Row:
     """One node.
 
     Attributes:
-        id, name, op, input: as in the node table.
+        id, name, op, target, input: as in the node table.
         text: the right-hand side, with `REFERENCE` for each node of `refs`.
         refs: the ids of the nodes it refers to.
         type: dtype and shape as text.
@@ -33,6 +33,7 @@ class Row:
     id: int
     name: str
     op: str
+    target: str
     input: str
     text: str
     refs: list[int]
@@ -122,6 +123,7 @@ class _Reader:
             id=int(node["id"]),
             name=name,
             op=str(node["op"]),
+            target=str(node["target"]),
             input=self._input(str(node.get("input") or "")),
             text=right_hand_side(node, refs),
             refs=refs,
