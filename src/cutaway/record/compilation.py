@@ -1,0 +1,163 @@
+"""One compilation while it goes on: its scopes (whole graph, piece, range) and the last snapshot in each."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cutaway.record.nodes import Table
+from cutaway.record.origins import Remembered
+
+PHASE_FOLDERS = {"forward": "forward", "backward": "backward"}
+_BEFORE: dict[str | None, tuple[str | None, ...]] = {
+    "split": (None,),
+    "joint": ("joint", None),
+    "forward": ("forward", "joint", None),
+    "backward": ("backward", "joint"),
+    "inference": ("inference", "joint", None),
+}
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.<>=+@~-]+")
+
+
+def safe_name(name: str) -> str:
+    """A name as a folder: no separators, no spaces, never hidden, at most 100 characters."""
+    return _UNSAFE.sub("_", name.replace("<locals>.", "")).strip(".")[:100] or "unnamed"
+
+
+def safe_path(name: str) -> str:
+    """:func:`safe_name` for each part of a path with slashes."""
+    return "/".join(map(safe_name, name.split("/")))
+
+
+@dataclass
+class Track:
+    """The last snapshot of one graph on its way through the stages."""
+
+    remembered: Remembered
+    fingerprint: str
+    counts: dict[str, int]
+    selector: str
+
+
+@dataclass
+class Scope:
+    """A whole graph, one of its pieces, or a piece at one compile range: one folder of the dump.
+
+    Attributes:
+        name: the folder's name without its number; also the last part of the selector.
+        number: whether the folder is numbered among its parent's files (pieces are, ranges are not).
+        phase: how far the graph is: None before AOTAutograd, then ``inference``, or ``joint`` and ``forward`` or
+            ``backward``.
+        part: Inductor's round of passes that is on: ``pre_grad``, ``joint`` or ``post_grad``.
+        generating: whether the last graph was seen and its code is still to come (else the code is a cache's).
+        kernels: kernel -> names of the last graph's nodes in it, while the code is being generated.
+    """
+
+    name: str
+    parent: Scope | None = None
+    number: bool = False
+    phase: str | None = None
+    part: str | None = None
+    generating: bool = False
+    tracks: dict[str | None, Track] = field(default_factory=dict)
+    children: dict[str, Scope] = field(default_factory=dict)
+    hook_seconds: float = 0.0
+    render_seconds: float = 0.0
+    snapshots: int = 0
+    kernels: dict[str, list[str]] = field(default_factory=dict)
+    pass_numbers: Counter[str] = field(default_factory=Counter)
+    _files: Counter[str] = field(default_factory=Counter)
+    _folder: str | None = None
+
+    @property
+    def selector(self) -> str:
+        return f"{self.parent.selector}/{self.name}" if self.parent else self.name
+
+    @property
+    def folder(self) -> str:
+        """The folder, relative to the process folder; a piece gets its number when it is first asked for."""
+        if self._folder is None:
+            if self.parent is None:
+                self._folder = self.name
+            else:
+                number = f"{self.parent.next_number()}." if self.number else ""
+                self._folder = f"{self.parent.folder}/{number}{self.name}"
+        return self._folder
+
+    @property
+    def subfolder(self) -> str:
+        """``forward`` or ``backward`` when training, where two graphs go through the same stages."""
+        return PHASE_FOLDERS.get(self.phase or "", "")
+
+    @property
+    def file_folder(self) -> str:
+        """Where the files of the current phase go, relative to the process folder."""
+        return f"{self.folder}/{self.subfolder}" if self.subfolder else self.folder
+
+    def next_number(self) -> str:
+        """The next two-digit number of a file in this folder; 90 to 99 are kept for generated code."""
+        number = self._files[self.subfolder]
+        self._files[self.subfolder] += 1
+        return f"{number:02d}" if number < 90 else f"{number + 10}"
+
+    def previous(self, phase: str | None) -> Track | None:
+        """The snapshot that the next one of this phase comes after."""
+        for key in _BEFORE.get(phase, (None,)):
+            if key in self.tracks:
+                return self.tracks[key]
+        return self.parent.previous(None) if self.parent else None
+
+    def child(self, name: str, number: bool) -> Scope:
+        if name not in self.children:
+            self.children[name] = Scope(name, self, number)
+        return self.children[name]
+
+    def walk(self) -> Iterator[Scope]:
+        yield self
+        for child in self.children.values():
+            yield from child.walk()
+
+    def forget(self) -> None:
+        """Drop every graph held by reference (the compile is over)."""
+        for scope in self.walk():
+            scope.tracks.clear()
+
+
+@dataclass
+class Compilation:
+    """A function that was captured once: Dynamo's frame and compile numbers, and the root of its scopes."""
+
+    name: str
+    function: str | None = None
+    file: str | None = None
+    line: int | None = None
+    model: str | None = None
+    compile_id: str | None = None
+    recompile: int = 0
+    reasons: tuple[str, ...] = ()
+    shape_env: Any = None
+    guards_text: str | None = None
+    finished: bool = False
+    equal_pieces: dict[str, list[str]] = field(default_factory=dict)
+    piece_layers: dict[str, str] = field(default_factory=dict)
+    root: Scope = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root = Scope(self.name)
+
+    def scope(self, piece: str | None, compile_range: str | None) -> Scope:
+        """The scope of a piece and range of this compilation (the whole graph when both are None)."""
+        scope = self.root
+        if piece is not None:
+            scope = scope.child(piece, number=True)
+        if compile_range is not None:
+            scope = scope.child(f"range_{compile_range}", number=False)
+        return scope
+
+
+def remember(gm: Any, table: Table, fingerprint: str, counts: dict[str, int], selector: str) -> Track:
+    """The track that a snapshot leaves behind."""
+    return Track(Remembered.of(gm, table), fingerprint, counts, selector)

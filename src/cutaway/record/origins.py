@@ -1,0 +1,203 @@
+"""Where each node of a graph comes from: the nodes of the previous snapshot that it stems from.
+
+torch keeps little of this through passes (the pattern matcher copies the metadata of the last matched node), so
+it is found from what changed, in this order, and left unknown when none applies:
+
+1. the node is the same object as before: it stems from itself;
+2. a pass put it in the place of nodes that are gone (:func:`replaced`): it stems from all of those that it
+   replaced, including the interior of a matched pattern;
+3. AOTAutograd noted the node it was traced from (``meta["from_node"]``);
+4. the split copied the node: the values in its metadata are the same objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+
+from cutaway.record.nodes import Origin, Path, Table
+
+Frozen = list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]
+
+
+def freeze(graph: fx.Graph) -> Frozen:
+    """The graph by reference: exact, because fx replaces a node's arguments and never changes them (0.2 us a node)."""
+    return [(node, node.target, node.args, node.kwargs) for node in graph.nodes]
+
+
+def same(before: Frozen, after: Frozen) -> bool:
+    """Whether nothing was changed between two :func:`freeze` of one graph."""
+    if len(before) != len(after):
+        return False
+    for old, new in zip(before, after, strict=True):
+        if old[0] is not new[0] or old[1] is not new[1]:
+            return False
+        if old[2] is not new[2] and not _identical(old[2], new[2]):
+            return False
+        if old[3] is not new[3] and not _identical(old[3], new[3]):
+            return False
+    return True
+
+
+def _identical(old: Any, new: Any) -> bool:
+    """Equality of arguments that never compares symbolic sizes (that would add a guard)."""
+    if old is new:
+        return True
+    if isinstance(old, (tuple, list)) and isinstance(new, (tuple, list)):
+        return len(old) == len(new) and all(map(_identical, old, new))
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(_identical(old[key], new[key]) for key in old)
+    plain = (bool, int, float, str)
+    return type(old) is type(new) and isinstance(old, plain) and old == new
+
+
+@dataclass
+class Remembered:
+    """The previous snapshot of a graph, by reference, with what its table said of each node."""
+
+    frozen: Frozen = field(default_factory=list)
+    ids: dict[fx.Node, int] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    layers: list[list[str]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, gm: fx.GraphModule, table: Table) -> Remembered:
+        frozen = freeze(gm.graph)
+        return cls(
+            frozen=frozen,
+            ids={entry[0]: index for index, entry in enumerate(frozen)},
+            names={entry[0].name: index for index, entry in enumerate(frozen)},
+            rows=table["nodes"],
+            layers=table["layers"],
+            sources=table["sources"],
+        )
+
+    def origin(self, ids: Iterable[int]) -> Origin:
+        """The origin made of these nodes: their common layer, and the source line of the last that has one."""
+        ids = tuple(sorted(set(ids)))
+        paths = [tuple(self.layers[row["layer"]]) for row in (self.rows[i] for i in ids) if "layer" in row]
+        lines = [self.sources[self.rows[i]["source"]] for i in ids if "source" in self.rows[i]]
+        source = tuple(lines[-1][key] for key in ("file", "line", "function", "code")) if lines else None
+        return Origin(ids, _common(paths), source)  # pyright: ignore[reportArgumentType]
+
+
+def _common(paths: list[Path]) -> Path | None:
+    """The one layer of all, or the innermost layer that contains all of them."""
+    if not paths:
+        return None
+    common: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if any(part != parts[0] for part in parts):
+            break
+        common.append(parts[0])
+    return tuple(common) or None
+
+
+def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Node, Origin]:
+    """What is known of every node of ``gm`` from the previous snapshot (see the module's docstring)."""
+    if previous is None:
+        return {}
+    stand_ins = replaced(previous, gm.graph) if any(node in previous.ids for node in gm.graph.nodes) else {}
+    copies = _copies(previous)
+    found: dict[fx.Node, Origin] = {}
+    for node in gm.graph.nodes:
+        if node in previous.ids:
+            ids: Iterable[int] = (previous.ids[node],)
+        else:
+            ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node), ())
+        if ids:
+            found[node] = previous.origin(ids)
+    return found
+
+
+def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
+    """New node -> ids of the old nodes that its group of new nodes stands for.
+
+    New nodes that feed each other form a group, and so do removed nodes. Where a node that stayed used to read a
+    removed node and now reads a new one, the new node's group replaces the removed node's group.
+    """
+    now = set(graph.nodes)
+    gone = {node for node in previous.ids if node not in now}
+    new = {node for node in graph.nodes if node not in previous.ids}
+    if not gone or not new:
+        return {}
+    old_inputs = {entry[0]: _inputs(entry[2], entry[3]) for entry in previous.frozen}
+    gone_groups = _Groups(gone, {node: old_inputs[node] for node in gone})
+    new_groups = _Groups(new, {node: list(node.all_input_nodes) for node in new})
+    pairs: dict[int, set[int]] = {}
+    for node in graph.nodes:
+        if node in new:
+            continue
+        before, after = old_inputs[node], _inputs(node.args, node.kwargs)
+        if len(before) != len(after):
+            continue
+        for old, current in zip(before, after, strict=True):
+            if old in gone and current in new:
+                pairs.setdefault(new_groups.of(current), set()).add(gone_groups.of(old))
+    members: dict[int, set[int]] = {}
+    for node in gone:
+        members.setdefault(gone_groups.of(node), set()).add(previous.ids[node])
+    return {
+        node: set[int]().union(*(members[group] for group in pairs[new_groups.of(node)]))
+        for node in new
+        if new_groups.of(node) in pairs
+    }
+
+
+class _Groups:
+    """Union-find over nodes that feed each other."""
+
+    def __init__(self, nodes: set[fx.Node], inputs: Mapping[fx.Node, list[fx.Node]]) -> None:
+        self.parent = {node: node for node in nodes}
+        for node in nodes:
+            for other in inputs[node]:
+                if other in self.parent:
+                    self.parent[self.root(node)] = self.root(other)
+
+    def root(self, node: fx.Node) -> fx.Node:
+        while self.parent[node] is not node:
+            self.parent[node] = self.parent[self.parent[node]]
+            node = self.parent[node]
+        return node
+
+    def of(self, node: fx.Node) -> int:
+        return id(self.root(node))
+
+
+def _inputs(args: Any, kwargs: Any) -> list[fx.Node]:
+    found: list[fx.Node] = []
+    fx.map_arg((args, kwargs), found.append)
+    return found
+
+
+def _noted(node: fx.Node, previous: Remembered) -> tuple[int, ...]:
+    """The node's own note of where it was traced from, newest first."""
+    notes: list[Any] = list(node.meta.get("from_node") or [])
+    while notes:
+        note = notes.pop()
+        found = previous.names.get(note.name)
+        if found is not None:
+            return (found,)
+        notes.extend(getattr(note, "from_node", None) or [])
+    return ()
+
+
+def _identity(node: fx.Node) -> tuple[Any, ...]:
+    """What a shallow copy of a node keeps: the operator, and the very objects in its metadata."""
+    meta = node.meta
+    value = meta.get("example_value", meta.get("val"))
+    return (node.op, node.target if node.op != "placeholder" else None, id(value), id(meta.get("stack_trace")))
+
+
+def _copies(previous: Remembered) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    """Identity -> id, for the nodes whose identity is unique in the previous snapshot."""
+    found: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    for node, index in previous.ids.items():
+        key = _identity(node)
+        found[key] = () if key in found else (index,)
+    return found

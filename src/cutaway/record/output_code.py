@@ -1,0 +1,37 @@
+"""Takes the kernels out of the Python that Inductor generated."""
+
+from __future__ import annotations
+
+import ast
+from hashlib import blake2b
+
+_SUFFIXES = {"triton": "py", "cpp_pybinding": "cpp", "cpp": "cpp", "cuda": "cu", "cutedsl": "py", "metal": "metal"}
+
+
+def digest(source: str) -> str:
+    return blake2b(source.encode(), digest_size=16).hexdigest()
+
+
+def kernels(source: str) -> dict[str, tuple[str, str]]:
+    """``{kernel: (file suffix, text)}`` of every ``name = async_compile.<language>(..., '''text''')``.
+
+    The source is parsed, never run. Text that is not Python yields nothing.
+    """
+    try:
+        module = ast.parse(source)
+    except SyntaxError:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for statement in ast.walk(module):
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+            continue
+        call, target = statement.value, statement.targets[0]
+        maker = call.func
+        if not (isinstance(maker, ast.Attribute) and isinstance(maker.value, ast.Name) and isinstance(target, ast.Name)):
+            continue
+        if maker.value.id != "async_compile":
+            continue
+        texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        if texts:
+            found[target.id] = (_SUFFIXES.get(maker.attr, "txt"), max(texts, key=len).strip("\n") + "\n")
+    return found

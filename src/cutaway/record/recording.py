@@ -1,0 +1,120 @@
+"""``cutaway.record``: what a user calls."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import ContextDecorator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cutaway.errors import UsageError
+from cutaway.record.context import Host
+from cutaway.record.filters import Filters, Globs
+from cutaway.record.hooks import Hooks
+from cutaway.record.recorder import Recorder, Settings
+
+
+class Recording(ContextDecorator):
+    """A recording that is on inside ``with`` (or while the decorated function runs). Made by :func:`record`."""
+
+    def __init__(self, settings: Settings, host: Host | None = None) -> None:
+        self._settings = settings
+        self._host = host
+        self._running: list[tuple[Recorder, Hooks]] = []
+
+    @property
+    def path(self) -> Path:
+        """The dump's root folder."""
+        return self._settings.path
+
+    def start(self) -> tuple[Recorder, Hooks]:
+        """Switch recording on. What runs after this is recorded until :meth:`stop`."""
+        recorder = Recorder(self._settings, self._host)
+        hooks = Hooks(recorder)
+        hooks.install()
+        self._running.append((recorder, hooks))
+        os.register_at_fork(after_in_child=recorder.after_fork)
+        return recorder, hooks
+
+    def stop(self) -> None:
+        """Switch the most recent :meth:`start` off, take every hook out of torch, and write the indexes."""
+        recorder, hooks = self._running.pop()
+        hooks.remove()
+        try:
+            recorder.close()
+        except Exception as error:  # noqa: BLE001  (never end the run: a full disk at the very end)
+            recorder.failed("close", error)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def record(
+    path: str | os.PathLike[str],
+    *,
+    stages: Globs = None,
+    passes: Globs = None,
+    pieces: Globs = None,
+    functions: Globs = None,
+    max_bytes: int | None = None,
+) -> Recording:
+    """Record every ``torch.compile`` in this process, as a context manager or a decorator.
+
+        with cutaway.record("dump/"):
+            compiled(x)
+
+    Each use writes a run of its own below ``path`` (``run_001``, ``run_002``, ...). Recording changes nothing of
+    what is compiled and never ends the run: a path that cannot be written, or a disk that fills up, costs one
+    warning.
+
+    Args:
+        path: the dump's root folder; made when the first graph is recorded.
+        stages: globs over the names in ``cutaway.stages``; None for all.
+        passes: globs over names of passes.
+        pieces: globs over names of pieces (``piece_0*``).
+        functions: globs over names of compilations or qualified names of functions.
+        max_bytes: write no more files once they add up to this many bytes (events go on).
+
+    Raises:
+        UsageError: for a stage that does not exist, or a ``max_bytes`` that is not positive.
+    """
+    if max_bytes is not None and max_bytes <= 0:
+        raise UsageError(f"max_bytes is {max_bytes}", "a dump needs some room", "pass a positive number, or None")
+    filters = Filters.of(stages, passes, pieces, functions)
+    return Recording(Settings(Path(path), filters, max_bytes))
+
+
+@dataclass
+class Process:
+    """The recording of a whole process. ``adapter`` is the host's (vLLM's), once it has joined."""
+
+    recorder: Recorder
+    hooks: Hooks
+    adapter: Any = None
+
+
+_process: list[Process] = []
+
+
+def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Process:
+    """Record this process until it ends, joining the run of the process that started it; a second call joins too.
+
+    ``CUTAWAY_ONLY`` (see :meth:`Filters.parse`) and ``CUTAWAY_MAX_BYTES`` say which part.
+    """
+    if not _process:
+        limit = os.environ.get("CUTAWAY_MAX_BYTES")
+        filters = Filters.parse(os.environ.get("CUTAWAY_ONLY", ""))
+        recording = Recording(Settings(Path(path), filters, int(limit) if limit else None, share_run=True), host)
+        recorder, hooks = recording.start()
+        _process.append(Process(recorder, hooks))
+        atexit.register(recording.stop)
+    return _process[0]

@@ -1,0 +1,280 @@
+"""A graph as one Python file that runs again, at any batch size, without the model and without Cutaway.
+
+The file holds the graph as ``torch.nn.Module`` classes (nested graphs and equal pieces once each),
+``example_inputs(**sizes)`` and a ``main`` that runs it and prints shapes and checksums. What cannot be run where
+it is opened says so in its header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+
+_BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_functional", "c10d", "higher_order"})
+_SMALL = 64
+
+_PREAMBLE = '''
+import sys
+
+import torch
+from torch import device, inf, nan
+'''
+
+_STAND_IN = '''
+def stand_in(name):
+    """Let an operator that needs a running engine write and return zeros, as the engine's own profile run does."""
+    namespace, operator = name.split("::")
+    op = getattr(getattr(torch.ops, namespace), operator).default
+    written = [i for i, a in enumerate(op._schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
+
+    def zeros(*args):
+        shapes = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
+        for i in written:
+            args[i].zero_()
+        make = lambda t: torch.zeros(t.shape, dtype=t.dtype, device=args[0].device)
+        return torch.utils._pytree.tree_map_only(torch.Tensor, make, shapes)
+
+    library = torch.library.Library(namespace, "IMPL")
+    for key in ("CPU", "CUDA"):
+        library.impl(operator, zeros, key, allow_override=True)
+    return library
+
+
+'''
+
+_INPUTS = '''
+def tensor(shape, stride, dtype, where):
+    """A tensor of this layout with seeded contents: small floats, small non-negative integers."""
+    size = 1 + sum((n - 1) * step for n, step in zip(shape, stride)) if all(shape) else 0
+    if dtype.is_floating_point or dtype.is_complex:
+        flat = (torch.randn(size) * 0.1).to(dtype)
+    elif dtype == torch.bool:
+        flat = torch.rand(size) > 0.5
+    else:
+        flat = torch.randint(0, 4, (size,)).to(dtype)
+    return flat.to(where).as_strided(shape, stride)
+
+'''
+
+_MAIN = '''
+def main():
+    sizes = dict(argument.split("=") for argument in sys.argv[1:] if "=" in argument)
+    torch.manual_seed(0)
+    inputs = example_inputs(**{name: int(size) for name, size in sizes.items()})
+    with torch.no_grad():
+        outputs = Graph()(*inputs)
+    for index, value in enumerate(torch.utils._pytree.tree_leaves(outputs)):
+        if isinstance(value, torch.Tensor):
+            checksum = value.to(torch.float64).sum().item() if value.numel() else 0.0
+            print(f"output {index}: {value.dtype} {list(value.shape)} sum {checksum:.6g}")
+        else:
+            print(f"output {index}: {value!r}")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+@dataclass
+class Runnable:
+    """Renders raw files.
+
+    Attributes:
+        engine_ops: ``namespace::name`` of operators that only run inside the engine (attention needs its KV
+            cache); a raw file puts zeros in their place and says so.
+        same_piece: the fingerprint of a nested graph, so that equal pieces become one class.
+    """
+
+    engine_ops: Collection[str] = ()
+    same_piece: Callable[[fx.GraphModule], str | None] = field(default=lambda gm: None)
+
+    def render(self, gm: fx.GraphModule, header: list[str]) -> str:
+        """The file's text. ``header`` are lines of context, without the comment sign."""
+        return _File(self, gm).render(header)
+
+
+class _File:
+    def __init__(self, options: Runnable, gm: fx.GraphModule) -> None:
+        self.options = options
+        self.gm = gm
+        self.globals: dict[str, Any] = {}
+        self.classes: list[str] = []
+        self.class_names: dict[str, str] = {}
+        self.symbols: dict[str, int] = {}
+        self.ops: dict[str, Any] = {}
+        self.problems: list[str] = []
+
+    def render(self, header: list[str]) -> str:
+        self.add_class("Graph", self.gm)
+        arguments = [self.argument(node) for node in self.gm.graph.nodes if node.op == "placeholder"]
+        imports = self.imports()
+        modules, stand_ins = self.custom_operators()
+        lines = [f"# {line}".rstrip() for line in header]
+        lines += [f"# Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
+        lines += [f"# CANNOT RUN: {problem}" for problem in self.problems]
+        parts = ["\n".join(lines), _PREAMBLE, imports]
+        if modules:
+            parts.append("\n# these imports register the custom operators used below\n")
+            parts += [f"import {name}\n" for name in modules]
+        if stand_ins:
+            parts += ["\n", _STAND_IN, f"_stand_ins = [stand_in(name) for name in {stand_ins!r}]\n"]
+        sizes = ", ".join(f"{name}={value}" for name, value in sorted(self.symbols.items()))
+        parts += ["\n\n", "\n\n".join(self.classes), "\n", _INPUTS, f"\ndef example_inputs({sizes}):\n"]
+        parts += ["    return [\n", *(f"        {text},  # {name}\n" for name, text in arguments), "    ]\n\n", _MAIN]
+        return "".join(parts)
+
+    def add_class(self, name: str, gm: fx.GraphModule) -> None:
+        code = _flat(gm.graph).python_code("self", verbose=False)
+        self.globals.update(code.globals)
+        children = [(child, module) for child, module in gm.named_children() if isinstance(module, fx.GraphModule)]
+        setup = [f"self.{child} = {self.child_class(name, child, module)}()" for child, module in children]
+        self.collect(gm)
+        setup += self.constants(gm, {child for child, _ in children})
+        body = [f"class {name}(torch.nn.Module):"]
+        if setup:
+            body += ["    def __init__(self):", "        super().__init__()", *(f"        {line}" for line in setup), ""]
+        body += [f"    {line}".rstrip() for line in code.src.strip("\n").splitlines()]
+        self.classes.append("\n".join(body) + "\n")
+
+    def child_class(self, parent: str, child: str, module: fx.GraphModule) -> str:
+        key = self.options.same_piece(module) or f"{parent}.{child}"
+        if key not in self.class_names:
+            name = f"{parent}_{child}" if parent != "Graph" else f"Graph_{child}"
+            self.class_names[key] = name
+            self.add_class(name, module)
+        return self.class_names[key]
+
+    def collect(self, gm: fx.GraphModule) -> None:
+        """Note the custom operators, and what keeps the graph from running in another process."""
+        for node in gm.graph.nodes:
+            if node.op != "call_function":
+                continue
+            overload = torch_internals.op_overload(node.target)
+            if overload is not None and overload.namespace not in _BUILTIN_NAMESPACES:
+                self.ops[overload.name().split(".")[0]] = overload
+            for part in (*node.args, *node.kwargs.values()):  # e.g. auto_functionalized(op, ...)
+                inner = torch_internals.op_overload(part) if callable(part) else None
+                if inner is not None and inner.namespace not in _BUILTIN_NAMESPACES:
+                    self.ops[inner.name().split(".")[0]] = inner
+            if torch_internals.is_higher_order(node.target) and "kernel_idx" in node.kwargs:
+                self.problem("a user's Triton kernel is held by number in a table of the process that compiled")
+
+    def problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def constants(self, gm: fx.GraphModule, children: set[str]) -> list[str]:
+        """Statements that make the attributes which the graph reads."""
+        lines: dict[str, str] = {}
+        for node in gm.graph.nodes:
+            target = str(node.target)
+            if node.op not in ("get_attr", "call_module") or target.split(".")[0] in children or target in lines:
+                continue
+            held: Any = gm
+            for part in target.split("."):
+                held = getattr(held, part, None)
+            if isinstance(held, torch.Tensor) and "." not in target:
+                lines[target] = f"self.register_buffer({target!r}, {self.constant(held)}, persistent=False)"
+            else:
+                self.problem(f"the graph reads {target!r}, a {type(held).__name__} of the process that compiled")
+        return list(lines.values())
+
+    def constant(self, value: torch.Tensor) -> str:
+        if value.numel() <= _SMALL and torch_internals.tensor_constant(value) is not None:
+            return f"torch.tensor({value.tolist()!r}, dtype={value.dtype})"
+        return self.value(value)
+
+    def imports(self) -> str:
+        code = "\n".join(self.classes)
+        there = ("torch", "device", "inf", "nan")
+        used = {k: v for k, v in self.globals.items() if k not in there and re.search(rf"\b{re.escape(k)}\b", code)}
+        try:
+            return torch_internals.import_block(used)
+        except Exception as error:  # noqa: BLE001  (an object that no import reaches: say so in the header)
+            self.problem(f"{type(error).__name__}: {error}")
+            return ""
+
+    def custom_operators(self) -> tuple[list[str], list[str]]:
+        modules: dict[str, None] = {}
+        for name, overload in self.ops.items():
+            module = torch_internals.module_that_registers(overload)
+            if module is None or module == "__main__":
+                self.problem(f"nobody knows which import registers the operator {name}")
+            else:
+                modules.setdefault(module)
+        return list(modules), [name for name in self.ops if name in self.options.engine_ops]
+
+    def argument(self, node: fx.Node) -> tuple[str, str]:
+        value = node.meta.get("val")
+        if value is None:
+            value = node.meta.get("example_value")
+        return node.name, self.value(value)
+
+    def value(self, value: Any) -> str:
+        """An expression that makes a value of the same kind, dtype, shape and stride."""
+        if isinstance(value, torch.SymInt):
+            return self.size(value)
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            return self.size(value)
+        if isinstance(value, torch.Tensor):
+            shape = _tuple(self.size(size) for size in value.shape)
+            stride = _tuple(self.size(size) for size in value.stride()) if value.layout is torch.strided else shape
+            if value.layout is not torch.strided:
+                self.problem(f"an input has the layout {value.layout}")
+            return f"tensor({shape}, {stride}, {value.dtype}, {str(value.device)!r})"
+        if isinstance(value, (bool, int, float, str, type(None))):
+            return repr(value)
+        return self.opaque(value)
+
+    def opaque(self, value: Any) -> str:
+        kind = type(value)
+        if "<locals>" in kind.__qualname__ or kind.__module__ in ("__main__", "builtins"):
+            self.problem(f"an input is a {kind.__module__}.{kind.__qualname__}")
+            return "None"
+        text = repr(value)
+        self.globals.setdefault(kind.__name__, kind)
+        if not text.startswith(f"{kind.__name__}("):
+            self.problem(f"an input is a {kind.__module__}.{kind.__qualname__}, shown as {text[:60]}")
+            return "None"
+        return text
+
+    def size(self, size: Any) -> str:
+        if isinstance(size, int):
+            return repr(int(size))
+        expr = torch_internals.expression(size)
+        for symbol in getattr(expr, "free_symbols", ()):
+            if str(symbol) not in self.symbols:
+                hint = torch_internals.symbol_facts(size.node.shape_env, symbol)["hint"]
+                self.symbols[str(symbol)] = 8 if hint is None else hint
+        return torch_internals.python_expression(size)
+
+
+def _flat(graph: fx.Graph) -> fx.Graph:
+    """The graph with its inputs as plain positional arguments (AOTAutograd's joint graph takes nested lists)."""
+    if type(graph._codegen) is fx.graph.CodeGen:
+        return graph
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph, {}))
+    return copy
+
+
+def _tuple(parts: Any) -> str:
+    texts = list(parts)
+    return f"({', '.join(texts)},)" if texts else "()"
+
+
+def sizes_of(symbols: Mapping[str, Mapping[str, Any]]) -> str:
+    """``s72 in [2, 4096]``: the symbolic sizes of a table and their ranges, for a title."""
+    shown: list[str] = []
+    for name, facts in symbols.items():
+        upper = facts.get("max")
+        shown.append(f"{name} in [{facts.get('min')}, {'∞' if upper is None else upper}]")
+    return ", ".join(shown)

@@ -1,0 +1,39 @@
+"""What a compile assumes about sizes: the symbols, their ranges, every constraint, and Dynamo's guards."""
+
+from __future__ import annotations
+
+from cutaway import torch_internals
+from cutaway.record.compilation import Compilation
+
+
+def describe(compilation: Compilation) -> str:
+    """The text of ``98.guards.txt``; empty when the compile has neither symbolic sizes nor guards."""
+    parts: list[str] = []
+    if compilation.shape_env is not None:
+        parts += [*_symbols(compilation.shape_env), *_constraints(compilation.shape_env)]
+    if compilation.guards_text:
+        parts += ["", "Guards (Dynamo checks them before it uses the compiled code again):", compilation.guards_text]
+    if not parts:
+        return ""
+    return "\n".join([f"Guards and symbolic sizes of {compilation.name}", "", *parts]).rstrip() + "\n"
+
+
+def _symbols(shape_env: object) -> list[str]:
+    symbols = sorted(shape_env.var_to_range, key=str)  # pyright: ignore[reportAttributeAccessIssue]
+    lines = ["Symbolic sizes (one graph serves every size in the range):"] if symbols else []
+    for symbol in symbols:
+        facts = torch_internals.symbol_facts(shape_env, symbol)
+        upper = "∞" if facts["max"] is None else facts["max"]
+        replaced = shape_env.replacements.get(symbol)  # pyright: ignore[reportAttributeAccessIssue]
+        known = f", always {replaced}" if replaced is not None else ""
+        source = f"  from {facts['source']}" if facts["source"] else ""
+        lines.append(f"  {symbol} in [{facts['min']}, {upper}]{known}, captured with {facts['hint']}{source}")
+    return lines
+
+
+def _constraints(shape_env: object) -> list[str]:
+    guards = torch_internals.shape_guards(shape_env)
+    if not guards:
+        return ["", "Constraints: none; no line of the model depends on a size."]
+    lines = ["", "Constraints that tracing put on the sizes, and the line that made each:"]
+    return lines + [f"  {expression}" + (f"    at {place}" if place else "") for expression, place in guards]

@@ -1,0 +1,69 @@
+"""Records a split: every piece, then the stitching graph that calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import fx
+
+from cutaway.record import texts
+from cutaway.record.context import at
+from cutaway.record.fingerprint import fingerprint
+from cutaway.record.nodes import Table, TableBuilder, layers_of
+from cutaway.record.origins import Origin, Remembered, find_origins
+from cutaway.record.recorder import Recorder
+
+
+def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[str, str]) -> None:
+    """Record the pieces and the stitching graph.
+
+    Args:
+        recorder: the recorder.
+        split_gm: the stitching graph, with the pieces as sub-modules.
+        pieces: sub-module name -> piece name (``submod_2`` -> ``piece_02``), in model order.
+    """
+    compilation = recorder.current(split_gm)
+    previous = compilation.root.previous(None)
+    builder = TableBuilder()
+    tables: dict[str, Table] = {}
+    by_graph: dict[str, list[str]] = {}
+    for submodule, piece in pieces.items():
+        gm = split_gm.get_submodule(submodule)
+        if isinstance(gm, fx.GraphModule):
+            tables[piece] = builder.build(gm)
+            graph = fingerprint(tables[piece])
+            recorder.note_piece(gm, graph)
+            by_graph.setdefault(graph, []).append(piece)
+    for equal in by_graph.values():
+        compilation.equal_pieces.update({piece: [other for other in equal if other != piece] for piece in equal})
+    for submodule, piece in pieces.items():
+        gm = split_gm.get_submodule(submodule)
+        if isinstance(gm, fx.GraphModule):
+            with at(piece=piece):
+                recorder.graph("piece", gm)
+            compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(tables[piece])))
+    origins = stitching_origins(split_gm, previous.remembered) if previous else None
+    recorder.graph("after_split", split_gm, origins=origins)
+
+
+def stitching_origins(split_gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, Origin]:
+    """A call of a piece stems from all nodes inside it; the parts taken from its result, from what made them."""
+    found: dict[fx.Node, Origin] = {}
+    made_by: dict[fx.Node, list[Any]] = {}
+    for node in split_gm.graph.nodes:
+        if node.op == "call_module":
+            inner = split_gm.get_submodule(str(node.target))
+            if not isinstance(inner, fx.GraphModule):
+                continue
+            inside = find_origins(inner, previous)
+            calls = [inside[part] for part in inner.graph.nodes if part.op.startswith("call_") and part in inside]
+            found[node] = previous.origin(number for origin in calls for number in origin.ids)
+            results = inner.graph.output_node().args[0]
+            results = list(results) if isinstance(results, (list, tuple)) else [results]
+            made_by[node] = [inside.get(part) if isinstance(part, fx.Node) else None for part in results]
+        elif node.op == "call_function" and node.args and node.args[0] in made_by and isinstance(node.args[1], int):
+            origin = made_by[node.args[0]][node.args[1]]
+            if origin is not None:
+                found[node] = origin
+    return found

@@ -1,0 +1,121 @@
+"""The text of a dump's files: headers, titles, node tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from cutaway.record.compilation import Compilation
+from cutaway.record.layers import render_layers
+from cutaway.record.runnable import sizes_of
+from cutaway.stages import stage
+
+_BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON for a person."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def node_table(fingerprint: str, table: Mapping[str, Any], schema: int) -> str:
+    """A node table as JSON with one node a line, so that grep finds nodes."""
+    head = {"schema": schema, "fingerprint": fingerprint, **{k: v for k, v in table.items() if k != "nodes"}}
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in table["nodes"])
+    return json.dumps(head, ensure_ascii=False, separators=(",", ":"))[:-1] + f',"nodes":[\n{lines}\n]}}\n'
+
+
+def blocks(layers: list[str]) -> list[str]:
+    """The layers of a graph in a few words: ``layers.0.mlp.act_fn`` counts as its block ``layers.0``."""
+    found: dict[str, None] = {}
+    for fqn in layers:
+        match = _BLOCK.match(fqn)
+        if match:
+            found.setdefault(match.group(1))
+        elif "." not in fqn and not any(other.startswith(f"{fqn}.") for other in layers):
+            found.setdefault(fqn)
+    return list(found)
+
+
+def some(names: list[str], limit: int = 6) -> str:
+    """Names as a list; a long one is cut in the middle and counted."""
+    if len(names) <= limit:
+        return ", ".join(names)
+    half = limit // 2
+    return f"{', '.join(names[:half])}, … {', '.join(names[-half:])} ({len(names)})"
+
+
+def header(compilation: Compilation, facts: Mapping[str, Any]) -> list[str]:
+    """What a file says of itself in its first lines (without the comment sign)."""
+    what = stage(facts["stage"])
+    lines = [f"{facts['selector']} — {what.title}", what.sentence, ""]
+    rows = {
+        "model": compilation.model,
+        "function": _function(compilation),
+        "pass": facts["pass"],
+        "piece": _piece(compilation, facts["piece"]),
+        "range": range_text(facts["range"]),
+        "phase": facts["phase"],
+        "layers": some(blocks(facts["layers"])),
+        "donated inputs": ", ".join(map(str, facts["donated_inputs"])),
+        "providers": _providers(facts["providers"]),
+        "graph": f"{facts['graph']} ({facts['nodes']} nodes)",
+        "change": delta_text(facts["ops_delta"]),
+    }
+    lines += [f"{name + ':':<15}{value}" for name, value in rows.items() if value]
+    return lines
+
+
+def _function(compilation: Compilation) -> str:
+    where = f" ({compilation.file}:{compilation.line})" if compilation.file else ""
+    return f"{compilation.function}{where}"
+
+
+def _piece(compilation: Compilation, piece: str | None) -> str | None:
+    if piece is None:
+        return None
+    equal = compilation.equal_pieces.get(piece, [])
+    return f"{piece}; the same graph: {some(equal)}" if equal else piece
+
+
+def range_text(name: str | None) -> str | None:
+    """``1_4096`` in words."""
+    if name is None:
+        return None
+    start, _, end = name.partition("_")
+    return f"the single size {start}" if start == end else f"sizes {start} to {end}"
+
+
+def _providers(providers: Mapping[str, str]) -> str:
+    counts: dict[str, int] = {}
+    for name, provider in providers.items():
+        key = f"{re.sub(r'_[0-9]+$', '', name)}: {provider}"
+        counts[key] = counts.get(key, 0) + 1
+    return ", ".join(f"{key} ×{count}" if count > 1 else key for key, count in counts.items())
+
+
+def delta_text(delta: Mapping[str, int], limit: int = 8) -> str:
+    """``rms_norm −2, mul +4``: how often each operator was added or removed."""
+    shown = [f"{name} {'+' if change > 0 else '−'}{abs(change)}" for name, change in list(delta.items())[:limit]]
+    return ", ".join(shown) + (f" and {len(delta) - limit} more" if len(delta) > limit else "")
+
+
+def title(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[str, Any]) -> str:
+    """The first line of a structured trace."""
+    selector = facts["selector"].partition("/")[2] or facts["selector"]
+    count = f"{facts['nodes']:,}".replace(",", " ")
+    parts = [selector, compilation.model, compilation.name, f"{len(facts['layers'])} layers", f"{count} nodes"]
+    sizes = sizes_of(table["symbols"])
+    return " · ".join(part for part in (*parts, f"sizes: {sizes}" if sizes else None) if part)
+
+
+def layers(table: dict[str, Any], title: str, header: list[str], providers: Mapping[str, str]) -> str:
+    """The structured trace of a graph (see ``cutaway.record.layers``)."""
+    return render_layers(table, title=title, header=header[1:], providers=providers)
