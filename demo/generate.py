@@ -12,10 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiny_model import ARCHITECTURES, make_model
-
 if TYPE_CHECKING:
-    from vllm import LLM
+    from vllm import LLM, CompletionOutput
 
 MODELS = Path(__file__).resolve().parent / "out" / "models"
 MODES = ("VLLM_COMPILE", "DYNAMO_TRACE_ONCE", "STOCK_TORCH_COMPILE", "NONE")
@@ -24,15 +22,15 @@ PROMPTS = ("w5 w6 w7", "w100 w200 w300 w400 w500 w600", "w42")
 
 def main() -> None:
     arguments = _arguments()
-    # vLLM reads these when it is imported: no look-ups at a model hub, no usage report.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    _prepare_environment()
+    from tiny_model import ARCHITECTURES, make_model  # noqa: PLC0415 - imports torch, which reads the environment
+
     if arguments.model in ARCHITECTURES:
         # The model's path is part of vLLM's cache key: a fixed place, or no start would ever be warm.
         place = MODELS / f"{arguments.model}-{arguments.layers}"
         model = make_model(place, arguments.model, arguments.layers)
-    else:
-        model = Path(arguments.model)
+    elif not (model := Path(arguments.model)).is_dir():
+        raise SystemExit(f"no model folder {model}: name one, or {' or '.join(ARCHITECTURES)}")
 
     result = _generate(model, arguments)
     text = json.dumps(result, indent=1)
@@ -42,13 +40,23 @@ def main() -> None:
         print(text)
 
 
+def _prepare_environment() -> None:
+    """Set what torch and vLLM read when they are imported."""
+    # No look-ups at a model hub, no usage report.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # One thread, bound to no core: the same sums on every machine, any number of workers on one
+    # memory node, and runs side by side that do not fight for a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
 def _generate(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    import torch  # noqa: PLC0415 - after the environment is set
+    import torch  # noqa: PLC0415 - as above
     import vllm  # noqa: PLC0415
 
     llm = vllm.LLM(
         model=str(model),
-        load_format="dummy",
         dtype="float32",
         max_model_len=256,
         kv_cache_memory_bytes=1 << 28,
@@ -57,7 +65,12 @@ def _generate(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         compilation_config=_compilation_config(arguments),
     )
     sampling = vllm.SamplingParams(
-        temperature=0, seed=0, max_tokens=arguments.max_tokens, ignore_eos=True, detokenize=False
+        temperature=0,
+        seed=0,
+        max_tokens=arguments.max_tokens,
+        logprobs=0,  # of the chosen token alone
+        ignore_eos=True,
+        detokenize=False,
     )
     outputs = llm.generate(list(PROMPTS), sampling, use_tqdm=False)
     return {
@@ -66,7 +79,13 @@ def _generate(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "mode": llm.llm_engine.vllm_config.compilation_config.mode.name,
         "compilation_time": _compilation_time(llm),
         "tokens": {output.prompt: list(output.outputs[0].token_ids) for output in outputs},
+        # Exact floats: two runs may choose the same tokens and still differ in the last bit.
+        "logprobs": {output.prompt: _chosen_logprobs(output.outputs[0]) for output in outputs},
     }
+
+
+def _chosen_logprobs(completion: "CompletionOutput") -> list[float]:
+    return [row[token].logprob for token, row in zip(completion.token_ids, completion.logprobs, strict=True)]
 
 
 def _compilation_config(arguments: argparse.Namespace) -> dict[str, Any]:
