@@ -250,9 +250,9 @@ def symbol_facts(shape_env: Any, symbol: Any) -> dict[str, Any]:
     bounds = shape_env.var_to_range.get(symbol)
     if bounds is not None:
         facts["min"], facts["max"] = _finite(bounds.lower), _finite(bounds.upper)
-    values = getattr(shape_env, "backed_var_to_val", None) or getattr(shape_env, "var_to_val", {})
-    hint = values.get(symbol)
-    facts["hint"] = int(hint) if hint is not None else None
+    values = getattr(shape_env, "backed_var_to_val", None)
+    known = (values if values is not None else shape_env.var_to_val).get(symbol)
+    facts["hint"] = int(known) if known is not None else None
     sources = shape_env.var_to_sources.get(symbol)
     if sources:
         name = sources[0].name
@@ -266,15 +266,20 @@ def _finite(bound: Any) -> int | None:
 
 
 def shape_guards(shape_env: Any) -> list[tuple[str, str]]:
-    """Every constraint that tracing put on symbolic sizes: (expression, where in the user's code)."""
-    found: list[tuple[str, str]] = []
-    for guard in shape_env.guards:
-        where = ""
-        location = getattr(guard, "sloc", None)
-        if location is not None:
-            where = str(getattr(location, "user_loc", None) or getattr(location, "framework_loc", "") or "")
-        found.append((str(guard.expr), where))
-    return found
+    """Every constraint that tracing put on symbolic sizes: (expression, ``file:line``), the user's line if known."""
+    return [(str(guard.expr), _location(getattr(guard, "sloc", None))) for guard in shape_env.guards]
+
+
+def _location(sloc: Any) -> str:
+    """``file:line`` of a ShapeGuard's SLoc (torch/_logging/_internal.py), which holds text or a stack's frame."""
+    for frame in (getattr(sloc, "user_loc", None), getattr(sloc, "framework_loc", None)):
+        if frame is None:
+            continue
+        if isinstance(frame, str):
+            return frame.strip()
+        last = frame[-1] if isinstance(frame, list) else frame
+        return f"{last.filename}:{last.lineno}"
+    return ""
 
 
 def hint(size: Any) -> int:
@@ -317,23 +322,36 @@ def is_higher_order(target: Any) -> bool:
 def module_that_registers(overload: Any) -> str | None:
     """The Python module whose import registers a custom operator, as far as torch knows it.
 
-    ``torch.library.custom_op`` keeps the function; a bare ``Library.define`` leaves only "file:line" of its
-    fake implementation (torch/_library/simple_registry.py), which is looked up among the loaded modules.
+    ``torch.library.custom_op`` keeps the function (torch/_library/custom_ops.py); a bare ``Library.define`` leaves
+    its Python kernels in the library's table, or its fake implementation (torch/_library/simple_registry.py).
     """
-    name = overload.name().split(".")[0]
+    name = overload.name().removesuffix(".default")
     definition = torch._library.custom_ops.OPDEFS.get(name)
     if definition is not None:
         return definition._init_fn.__module__
-    entry = torch._library.simple_registry.singleton._data.get(name)
-    kernel = getattr(getattr(entry, "fake_impl", None), "kernel", None)
-    source = getattr(kernel, "source", None)
-    if not source:
-        return None
-    file = source.rsplit(":", 1)[0]
-    for module_name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) == file:
-            return module_name
+    entry = torch._library.simple_registry.singleton.get(name)
+    holder = getattr(entry, "fake_impl", None)
+    kernels = list(getattr(holder, "kernels", None) or [getattr(holder, "kernel", None)])
+    functions = [getattr(kernel, "func", None) for kernel in kernels]
+    functions += list(getattr(overload, "py_kernels", {}).values())
+    for function in functions:
+        module = getattr(function, "__module__", None)
+        if module is not None and not module.startswith("torch."):
+            return module
     return None
+
+
+def opaque_value(value: Any) -> Any:
+    """The real object behind a fake script object (torch/_library/fake_class_registry.py); others as they are."""
+    if type(value).__name__ == "FakeScriptObject":
+        return object.__getattribute__(value, "real_obj")
+    return value
+
+
+def opaque_expression(value: Any) -> tuple[str, dict[str, Any]] | None:
+    """An expression that makes an equal object, and the names in it (``__fx_repr__``), when the object has one."""
+    describe = getattr(value, "__fx_repr__", None)
+    return describe() if describe is not None else None
 
 
 def import_block(globals_used: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ class Track:
     remembered: Remembered
     fingerprint: str
     counts: dict[str, int]
-    selector: str
+    facts: dict[str, Any]
 
 
 @dataclass
@@ -135,6 +135,7 @@ class Compilation:
     file: str | None = None
     line: int | None = None
     model: str | None = None
+    root_class: str | None = None
     compile_id: str | None = None
     recompile: int = 0
     reasons: tuple[str, ...] = ()
@@ -158,6 +159,6 @@ class Compilation:
         return scope
 
 
-def remember(gm: Any, table: Table, fingerprint: str, counts: dict[str, int], selector: str) -> Track:
+def remember(gm: Any, table: Table, fingerprint: str, counts: dict[str, int], facts: dict[str, Any]) -> Track:
     """The track that a snapshot leaves behind."""
-    return Track(Remembered.of(gm, table), fingerprint, counts, selector)
+    return Track(Remembered.of(gm, table), fingerprint, counts, facts)

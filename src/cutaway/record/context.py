@@ -54,6 +54,8 @@ class Host:
 
     #: ``namespace::name`` of the operators that run only inside the engine (vLLM: its splitting ops)
     engine_ops: frozenset[str] = frozenset()
+    #: parts of file names that are the engine's own machinery, not the model's code
+    library_files: tuple[str, ...] = ()
 
     def ranks(self) -> tuple[int, int]:
         """Rank and data-parallel rank of this process (torchrun's, by default)."""
@@ -70,3 +72,7 @@ class Host:
     def donated_inputs(self) -> list[int]:
         """Positions of the current graph's inputs whose memory the graph may reuse."""
         return []
+
+    def make_input(self, node: fx.Node) -> str | None:
+        """Python that makes an input which only means something in this process (a packed weight's address)."""
+        return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import re
 import sys
 from collections.abc import Mapping
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,6 +40,26 @@ def masked(value: Any, name: str = "") -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return MASK if is_secret(name) and str(value) else str(value)
+
+
+def plain(value: Any, depth: int = 6) -> Any:
+    """A configuration object as JSON values: dataclasses and mappings as objects, what is unknown as its text."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if depth == 0:
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: plain(getattr(value, name, None), depth - 1) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): plain(part, depth - 1) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(part, depth - 1) for part in value]
+    if hasattr(value, "to_diff_dict"):  # a transformers configuration
+        return plain(value.to_diff_dict(), depth - 1)
+    return str(value)
 
 
 def masked_command(arguments: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -49,6 +50,14 @@ _CACHES = {
     for result in ("hit", "miss", "bypass")
 }
 _PARTS = {"before_pre_grad": "pre_grad", "before_joint": "joint", "before_post_grad": "post_grad"}
+
+
+@dataclass(frozen=True)
+class _OpenPass:
+    gm: fx.GraphModule
+    before: Frozen
+    entered: float
+    host: bool
 
 
 class Hooks:
@@ -266,17 +275,20 @@ class Hooks:
 
     # -- passes -----------------------------------------------------------------------------------------
 
-    def _passes(self) -> list[tuple[fx.GraphModule, Frozen, float]]:
+    def _passes(self) -> list[_OpenPass]:
         if not hasattr(self._open_passes, "stack"):
             self._open_passes.stack = []
         return self._open_passes.stack
 
-    def _on_pass_enter(self, gm: fx.GraphModule) -> None:
+    def _on_pass_enter(self, gm: fx.GraphModule, host: bool = False) -> None:
         started = perf_counter()
-        self._passes().append((gm, freeze(gm.graph), started))
+        self._passes().append(_OpenPass(gm, freeze(gm.graph), started, host))
         self._spent(started)
 
     def _on_pass_exit(self, gm: fx.GraphModule, name: str, error: type[BaseException] | None) -> None:
+        if any(open_pass.host for open_pass in self._passes()):  # the machinery of an engine's pass, told by its name
+            self._close(gm)
+            return
         scope = self.recorder.scope()
         number = scope.pass_numbers["inductor"]
         scope.pass_numbers["inductor"] += 1
@@ -286,7 +298,16 @@ class Hooks:
 
     def begin_pass(self, gm: fx.GraphModule) -> None:
         """The host begins a pass on ``gm`` (its end is :meth:`end_pass`)."""
-        self._on_pass_enter(gm)
+        self._on_pass_enter(gm, host=True)
+
+    def _close(self, gm: fx.GraphModule) -> _OpenPass | None:
+        """The innermost open pass on this graph; those inside it that raised never said that they ended."""
+        stack = self._passes()
+        while any(open_pass.gm is gm for open_pass in stack):
+            closed = stack.pop()
+            if closed.gm is gm:
+                return closed
+        return None
 
     def end_pass(
         self,
@@ -299,18 +320,15 @@ class Hooks:
         providers: Mapping[str, str] | None = None,
     ) -> None:
         """A pass is over: a snapshot when it changed the graph, an event always."""
-        stack = self._passes()
-        while stack and stack[-1][0] is not gm:  # a pass that raised never said that it ended
-            stack.pop()
-        if not stack:
+        closed = self._close(gm)
+        if closed is None:
             return
-        _, before, entered = stack.pop()
         started = perf_counter()
-        changed = not same(before, freeze(gm.graph))
+        changed = not same(closed.before, freeze(gm.graph))
         self._spent(started)
         if failed:
             self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
-        self.recorder.ran(stage, gm, name, leaf, number, changed, 1e3 * (started - entered), providers)
+        self.recorder.ran(stage, gm, name, leaf, number, changed, 1e3 * (started - closed.entered), providers)
 
     def _spent(self, started: float) -> None:
         self.recorder.scope().hook_seconds += perf_counter() - started

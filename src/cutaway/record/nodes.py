@@ -28,29 +28,44 @@ _FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a node from the previous snapshot: ids there, and the layer and source to inherit."""
+    """What is known of a node from the previous snapshot: ids there, and the layer, source or model path to inherit."""
 
     ids: tuple[int, ...] = ()
     layer: Path | None = None
     source: tuple[str, int, str, str] | None = None
+    input: str | None = None
 
 
 @dataclass
 class TableBuilder:
-    """Builds node tables; keeps printed expressions between graphs, because a compile shares its symbols."""
+    """Builds node tables; keeps printed expressions between graphs, because a compile shares its symbols.
 
+    Attributes:
+        library_files: parts of file names that are not the user's code; a node's source is its innermost frame
+            outside of them (``/torch/`` is always one).
+    """
+
+    library_files: tuple[str, ...] = ()
     _text: dict[Any, str] = field(default_factory=dict)
     _frames: dict[str, tuple[str, int, str, str] | None] = field(default_factory=dict)
     _targets: dict[Any, str] = field(default_factory=dict)
 
-    def build(self, gm: fx.GraphModule, origins: Mapping[fx.Node, Origin] | None = None) -> Table:
+    def build(
+        self,
+        gm: fx.GraphModule,
+        origins: Mapping[fx.Node, Origin] | None = None,
+        root: str | None = None,
+        captured: bool = False,
+    ) -> Table:
         """The table of one graph (nested graphs included), without its fingerprint.
 
         Args:
             gm: the graph; it is only read.
             origins: what is known of each node from the previous snapshot of the same graph.
+            root: class of the compiled module, which Dynamo leaves out of the layers that it notes.
+            captured: whether this is Dynamo's own graph: there, a call without a layer is in the root itself.
         """
-        table = _OneTable(self, gm, origins or {}).build()
+        table = _OneTable(self, gm, origins or {}, root, captured).build()
         symbols = table.pop("_symbols")
         shape_env = torch_internals.shape_env_of(gm)
         table["symbols"] = {
@@ -83,11 +98,11 @@ class TableBuilder:
         return known
 
     def frame(self, stack_trace: str | None) -> tuple[str, int, str, str] | None:
-        """File, line, function and code line of the innermost frame of a node's stack trace."""
+        """File, line, function and code line of the line that a node's stack trace is about."""
         if not stack_trace:
             return None
         if stack_trace not in self._frames:
-            self._frames[stack_trace] = _innermost_frame(stack_trace)
+            self._frames[stack_trace] = users_frame(stack_trace, ("/torch/", *self.library_files))
         return self._frames[stack_trace]
 
 
@@ -102,6 +117,8 @@ def target_name(target: Any) -> str:
         return f"higher_order.{target.name()}"
     module = getattr(target, "__module__", None) or ""
     name = getattr(target, "__qualname__", None) or getattr(target, "__name__", None) or type(target).__name__
+    name = re.sub(r"pybind11_detail_function_record\w*\.", "", name)
+    module = re.sub(r"\.pybind11_detail_function_record\w*", "", module)
     module = {"_operator": "operator", "torch._C._nn": "torch.nn.functional", "builtins": ""}.get(module, module)
     if not module and hasattr(torch, name) and getattr(torch, name) is target:
         module = "torch"
@@ -142,25 +159,39 @@ def module_fqn(source: str) -> str:
     return ".".join(parts)
 
 
-def _innermost_frame(stack_trace: str) -> tuple[str, int, str, str] | None:
-    start = stack_trace.rfind('File "')
-    if start < 0:
-        return None
-    lines = stack_trace[start:].split("\n", 2)
-    match = _FRAME.match(lines[0])
-    if match is None:
-        return None
-    code = lines[1].strip() if len(lines) > 1 else ""
-    return match.group(1), int(match.group(2)), match.group(3).strip(), code
+def users_frame(stack_trace: str, library_files: tuple[str, ...]) -> tuple[str, int, str, str] | None:
+    """The innermost frame of a stack trace that is not in a library; the innermost of all when there is none."""
+    end = len(stack_trace)
+    innermost = None
+    while (start := stack_trace.rfind('File "', 0, end)) >= 0:
+        lines = stack_trace[start:end].split("\n", 2)
+        match = _FRAME.match(lines[0])
+        if match is not None:
+            code = lines[1].strip() if len(lines) > 1 else ""
+            frame = (match.group(1), int(match.group(2)), match.group(3).strip(), code)
+            if not any(part in frame[0] for part in library_files):
+                return frame
+            innermost = innermost or frame
+        end = start
+    return innermost
 
 
 class _OneTable:
     """The walk over one graph: interned layers and sources, ids, and the arguments encoded."""
 
-    def __init__(self, builder: TableBuilder, gm: fx.GraphModule, origins: Mapping[fx.Node, Origin]) -> None:
+    def __init__(
+        self,
+        builder: TableBuilder,
+        gm: fx.GraphModule,
+        origins: Mapping[fx.Node, Origin],
+        root: str | None = None,
+        captured: bool = False,
+    ) -> None:
         self.builder = builder
         self.gm = gm
         self.origins = origins
+        self.root = root
+        self.captured = captured
         self.ids: dict[fx.Node, int] = {}
         self.layers: dict[Path, int] = {}
         self.sources: dict[tuple[str, int, str, str], int] = {}
@@ -198,7 +229,8 @@ class _OneTable:
         if value is None:
             value = meta.get("example_value")
         if node.op == "placeholder":
-            row["input"] = _input_path(node)
+            known = self.origins.get(node)
+            row["input"] = (known.input if known else None) or _input_path(node)
         elif node.op in ("get_attr", "call_module"):
             self.attribute(node, row)
         self.describe(value, row)
@@ -207,7 +239,7 @@ class _OneTable:
 
     def place(self, node: fx.Node, row: dict[str, Any]) -> None:
         origin = self.origins.get(node)
-        layer = layer_path(node.meta.get("nn_module_stack"))
+        layer = self.layer(node)
         source = self.builder.frame(node.meta.get("stack_trace"))
         if origin is not None:
             layer = layer or origin.layer
@@ -219,6 +251,17 @@ class _OneTable:
         if source:
             row["source"] = self.sources.setdefault(source, len(self.sources))
 
+    def layer(self, node: fx.Node) -> Path | None:
+        """The node's own layer path, the compiled module's class first; inputs belong to no layer."""
+        if node.op in ("placeholder", "output"):
+            return None
+        path = layer_path(node.meta.get("nn_module_stack"))
+        if path and self.root and ": " in path[0]:
+            return (self.root, *path)
+        if path is None and self.captured and self.root and node.op.startswith("call_"):
+            return (self.root,)
+        return path
+
     def describe(self, value: Any, row: dict[str, Any]) -> None:
         if isinstance(value, torch.Tensor):
             row.update(self.tensor(value))
@@ -227,6 +270,8 @@ class _OneTable:
             row["value"] = self.builder.text(value, self.symbols)
         elif isinstance(value, (list, tuple)) and value:
             row["outputs"] = [self.output(part) for part in value]
+        elif value is not None and not isinstance(value, (bool, int, float, str, list, tuple, dict)):
+            row["repr"] = opaque_text(value)
 
     def output(self, value: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -351,6 +396,13 @@ def coverage(table: Table) -> dict[str, float]:
         name: round(100.0 * (sum(key in row for row in calls) if calls else total) / total, 1)
         for name, key in keys.items()
     }
+
+
+def opaque_text(value: Any) -> str:
+    """What an input that is no tensor is: ``LayerName('model.layers.0.attn')``, or its class."""
+    value = torch_internals.opaque_value(value)
+    expression = torch_internals.opaque_expression(value)
+    return expression[0] if expression else type(value).__qualname__
 
 
 def layers_of(table: Table) -> list[str]:

@@ -82,8 +82,10 @@ class Remembered:
         ids = tuple(sorted(set(ids)))
         paths = [tuple(self.layers[row["layer"]]) for row in (self.rows[i] for i in ids) if "layer" in row]
         lines = [self.sources[self.rows[i]["source"]] for i in ids if "source" in self.rows[i]]
-        source = tuple(lines[-1][key] for key in ("file", "line", "function", "code")) if lines else None
-        return Origin(ids, _common(paths), source)  # pyright: ignore[reportArgumentType]
+        last = lines[-1] if lines else None
+        source = (last["file"], last["line"], last["function"], last["code"]) if last else None
+        path = self.rows[ids[0]].get("input") if len(ids) == 1 else None
+        return Origin(ids, _common(paths), source, path)
 
 
 def _common(paths: list[Path]) -> Path | None:
@@ -102,17 +104,26 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
     """What is known of every node of ``gm`` from the previous snapshot (see the module's docstring)."""
     if previous is None:
         return {}
-    stand_ins = replaced(previous, gm.graph) if any(node in previous.ids for node in gm.graph.nodes) else {}
-    copies = _copies(previous)
+    kept = any(node in previous.ids for node in gm.graph.nodes)
+    stand_ins = replaced(previous, gm.graph) if kept else {}
+    copies = {} if kept else _copies(previous)
+    inputs = {} if kept else _same_inputs(gm, previous)
     found: dict[fx.Node, Origin] = {}
     for node in gm.graph.nodes:
         if node in previous.ids:
             ids: Iterable[int] = (previous.ids[node],)
         else:
-            ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node), ())
+            ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
         if ids:
             found[node] = previous.origin(ids)
     return found
+
+
+def _same_inputs(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
+    """Input -> the input at the same place before, when a trace kept their number and kinds (AOTAutograd does)."""
+    now = [node for node in gm.graph.nodes if node.op == "placeholder"]
+    before = [index for node, index in previous.ids.items() if node.op == "placeholder"]
+    return {node: (index,) for node, index in zip(now, before, strict=True)} if len(now) == len(before) else {}
 
 
 def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from hashlib import blake2b
 
 _SUFFIXES = {"triton": "py", "cpp_pybinding": "cpp", "cpp": "cpp", "cuda": "cu", "cutedsl": "py", "metal": "metal"}
 
 
+_AOT_ID = re.compile(r"^# AOT ID: .*$", re.MULTILINE)
+
+
 def digest(source: str) -> str:
-    return blake2b(source.encode(), digest_size=16).hexdigest()
+    """Identity of generated code: its text, but for the running number that Inductor gives to each graph."""
+    return blake2b(_AOT_ID.sub("", source).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def kernels(source: str) -> dict[str, tuple[str, str]]:

@@ -72,6 +72,7 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
         "because": "; ".join(compilation.reasons) or None,
     }
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
+    lines += _compiled_again(compilation, rows)
     equal = _equal_pieces(compilation)
     if equal:
         lines += ["", "## Pieces", "", "| piece | layers | equal to it |", "|---|---|---|", *_piece_rows(rows, equal)]
@@ -79,6 +80,19 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
         title = " · ".join(part for part in (piece, texts.range_text(compile_range), phase) if part)
         lines += ["", f"## {title or 'the whole graph'}", "", *_table(group, compilation.root.folder)]
     return "\n".join(lines) + "\n"
+
+
+def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> list[str]:
+    """Pieces whose code was generated although an equal piece had it already."""
+    repeated = {row["piece"] for row in rows if row.get("stage") == "piece" and row.get("same_as")}
+    again = [row for row in rows if row.get("kind") == "output_code" and row["piece"] in repeated and not row["cached"]]
+    if not again:
+        return []
+    lines = ["", "## Compiled although an equal piece was compiled", ""]
+    for row in again:
+        first = min(compilation.equal_pieces[row["piece"]])
+        lines.append(f"- {row['piece']} for {texts.range_text(row['range'])}: equal to {first}, with another cache key")
+    return lines
 
 
 def _equal_pieces(compilation: Compilation) -> dict[str, list[str]]:
@@ -136,5 +150,7 @@ def _line(row: dict[str, Any], folder: str) -> str:
         fused = f"made of {made_of} nodes" if row["kind"] == "kernel" and made_of else ""
         return f"| {name}{cached} | | {fused} | | {link} |"
     change = texts.delta_text(row["ops_delta"]) or ("rewritten, same op counts" if row["changed"] else "")
+    if row["stage"] == "after_split":
+        change = "the pieces and their order"
     ms = f"{row['ms']:.1f}" if row["ms"] is not None else ""
     return f"| {name} | {row['nodes']} | {change} | {ms} | {link} |"

@@ -16,7 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from types import CodeType
@@ -26,8 +26,8 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record import pages, sizes, texts
-from cutaway.record.compilation import Compilation, Scope, remember, safe_name, safe_path
+from cutaway.record import output_code, pages, sizes, texts
+from cutaway.record.compilation import Compilation, Scope, Track, remember, safe_name, safe_path
 from cutaway.record.context import Host, Where, where
 from cutaway.record.environment import describe_run, masked_command, versions
 from cutaway.record.filters import Filters
@@ -38,6 +38,7 @@ from cutaway.record.runnable import Runnable
 from cutaway.record.writer import DumpWriter, claim_folder, claim_run
 
 SCHEMA = 1
+_PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ class Recorder:
         self._selectors: dict[str, int] = {}
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
-        self._builder = TableBuilder()
+        self._builder = TableBuilder(self.host.library_files)
+
+    def join(self, host: Host) -> None:
+        """Ask ``host`` from now on what torch does not know."""
+        self.host = host
+        self._builder.library_files = host.library_files
 
     # -- never end the run ------------------------------------------------------------------------------
 
@@ -172,7 +178,8 @@ class Recorder:
         compilation = self._new_compilation(place.compilation or function, function, compile_id)
         compilation.file = code.co_filename if code else None
         compilation.line = code.co_firstlineno if code else None
-        compilation.model = place.model or (type(owner).__name__ if isinstance(owner, torch.nn.Module) else None)
+        compilation.root_class = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
+        compilation.model = place.model or compilation.root_class
         compilation.shape_env = torch_internals.shape_env_of(gm) if gm is not None else None
         if compilation.recompile:
             compilation.reasons = tuple(getattr(self._pending, "reasons", None) or ())
@@ -273,12 +280,15 @@ class Recorder:
         scope = compilation.scope(place.piece, place.range)
         phase = "split" if stage == "after_split" else scope.phase
         previous = scope.previous(phase)
+        if previous is not None and origins is None and same(previous.remembered.frozen, freeze(gm.graph)):
+            self._again(compilation, scope, gm, previous, stage, leaf or stage, place, started)
+            return previous.fingerprint
         if origins is None:
             origins = find_origins(gm, previous.remembered if previous else None)
         looked = perf_counter()
         scope.hook_seconds += looked - started
 
-        table = self._builder.build(gm, origins)
+        table = self._builder.build(gm, origins, compilation.root_class, stage == "captured")
         graph = fingerprint(table)
         counts = op_counts(table)
         selector = self._selector(scope, leaf or stage)
@@ -291,9 +301,9 @@ class Recorder:
             "piece": place.piece,
             "range": place.range,
             "graph": graph,
-            "changed": previous is not None and previous.fingerprint != graph,
+            "changed": previous is not None and stage != "piece" and previous.fingerprint != graph,
             "nodes": len(table["nodes"]),
-            "ops_delta": ops_delta(previous.counts, counts) if previous and phase != "split" else {},
+            "ops_delta": ops_delta(previous.counts, counts) if previous and stage not in _PARTS else {},
             "ms": None if ms is None else round(ms, 3),
             "files": [],
             "same_as": self._stored.get(graph),
@@ -308,11 +318,44 @@ class Recorder:
                 facts["from"] = [row.get("from") for row in table["nodes"]]
         else:
             self._store(compilation, scope, gm, table, facts)
-        scope.tracks[phase] = remember(gm, table, graph, counts, selector)
+        scope.tracks[phase] = remember(gm, table, graph, counts, facts)
         scope.snapshots += 1
         self._row(compilation, scope, "snapshot", facts)
         scope.render_seconds += perf_counter() - looked
         return graph
+
+    def _again(
+        self,
+        compilation: Compilation,
+        scope: Scope,
+        gm: fx.GraphModule,
+        previous: Track,
+        stage: str,
+        leaf: str,
+        place: Where,
+        started: float,
+    ) -> None:
+        """A stage that found the graph as the last one left it: the same facts under another name."""
+        facts = previous.facts | {
+            "selector": self._selector(scope, leaf),
+            "stage": stage,
+            "phase": scope.phase,
+            "pass": None,
+            "number": None,
+            "piece": place.piece,
+            "range": place.range,
+            "changed": False,
+            "ops_delta": {},
+            "ms": None,
+            "files": [],
+            "same_as": self._stored.get(previous.fingerprint),
+            "donated_inputs": self.host.donated_inputs(),
+        }
+        facts.pop("from", None)
+        scope.tracks[scope.phase] = replace(previous, facts=facts)
+        scope.snapshots += 1
+        self._row(compilation, scope, "snapshot", facts)
+        scope.hook_seconds += perf_counter() - started
 
     def _store(
         self, compilation: Compilation, scope: Scope, gm: fx.GraphModule, table: dict[str, Any], facts: dict[str, Any]
@@ -322,7 +365,7 @@ class Recorder:
         leaf = facts["selector"].rsplit("/", 1)[1]
         stem = f"{scope.file_folder}/{scope.next_number()}.{leaf}"
         header = texts.header(compilation, facts)
-        runnable = Runnable(self.host.engine_ops, self._piece_fingerprint)
+        runnable = Runnable(self.host.engine_ops, self._piece_fingerprint, self.host.make_input)
         title = texts.title(compilation, facts, table)
         providers: Mapping[str, str] = facts["providers"]
         files = [
@@ -429,7 +472,7 @@ class Recorder:
         started = perf_counter()
         scope = compilation.scope(place.piece, place.range)
         selector = self._selector(scope, leaf)
-        digest = texts.digest(text)
+        digest = output_code.digest(text)
         files: list[dict[str, Any]] = []
         same_as = self._stored_code.get(digest)
         if same_as is None:

@@ -91,10 +91,13 @@ class Runnable:
         engine_ops: ``namespace::name`` of operators that only run inside the engine (attention needs its KV
             cache); a raw file puts zeros in their place and says so.
         same_piece: the fingerprint of a nested graph, so that equal pieces become one class.
+        make_input: an expression that makes an input which only means something in the process that compiled (the
+            address of a packed weight); None for all others.
     """
 
     engine_ops: Collection[str] = ()
     same_piece: Callable[[fx.GraphModule], str | None] = field(default=lambda gm: None)
+    make_input: Callable[[fx.Node], str | None] = field(default=lambda node: None)
 
     def render(self, gm: fx.GraphModule, header: list[str]) -> str:
         """The file's text. ``header`` are lines of context, without the comment sign."""
@@ -111,6 +114,7 @@ class _File:
         self.symbols: dict[str, int] = {}
         self.ops: dict[str, Any] = {}
         self.problems: list[str] = []
+        self.imported: dict[str, None] = {}
 
     def render(self, header: list[str]) -> str:
         self.add_class("Graph", self.gm)
@@ -121,6 +125,7 @@ class _File:
         lines += [f"# Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
         lines += [f"# CANNOT RUN: {problem}" for problem in self.problems]
         parts = ["\n".join(lines), _PREAMBLE, imports]
+        parts += [f"{line}\n" for line in self.imported]
         if modules:
             parts.append("\n# these imports register the custom operators used below\n")
             parts += [f"import {name}\n" for name in modules]
@@ -216,7 +221,7 @@ class _File:
         value = node.meta.get("val")
         if value is None:
             value = node.meta.get("example_value")
-        return node.name, self.value(value)
+        return node.name, self.options.make_input(node) or self.value(value)
 
     def value(self, value: Any) -> str:
         """An expression that makes a value of the same kind, dtype, shape and stride."""
@@ -235,15 +240,14 @@ class _File:
         return self.opaque(value)
 
     def opaque(self, value: Any) -> str:
-        kind = type(value)
-        if "<locals>" in kind.__qualname__ or kind.__module__ in ("__main__", "builtins"):
-            self.problem(f"an input is a {kind.__module__}.{kind.__qualname__}")
+        value = torch_internals.opaque_value(value)
+        made = torch_internals.opaque_expression(value)
+        if made is None:
+            self.problem(f"an input is a {type(value).__module__}.{type(value).__qualname__}")
             return "None"
-        text = repr(value)
-        self.globals.setdefault(kind.__name__, kind)
-        if not text.startswith(f"{kind.__name__}("):
-            self.problem(f"an input is a {kind.__module__}.{kind.__qualname__}, shown as {text[:60]}")
-            return "None"
+        text, names = made
+        for name, held in names.items():
+            self.imported.setdefault(f"from {held.__module__} import {held.__qualname__} as {name}")
         return text
 
     def size(self, size: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cutaway import torch_internals
 from cutaway.record.compilation import Compilation
 
@@ -18,20 +20,23 @@ def describe(compilation: Compilation) -> str:
     return "\n".join([f"Guards and symbolic sizes of {compilation.name}", "", *parts]).rstrip() + "\n"
 
 
-def _symbols(shape_env: object) -> list[str]:
-    symbols = sorted(shape_env.var_to_range, key=str)  # pyright: ignore[reportAttributeAccessIssue]
-    lines = ["Symbolic sizes (one graph serves every size in the range):"] if symbols else []
-    for symbol in symbols:
+def _symbols(shape_env: Any) -> list[str]:
+    """The sizes first; then integers that are no size (a value read out of a tensor)."""
+    sizes: list[str] = []
+    others: list[str] = []
+    for symbol in sorted(shape_env.var_to_range, key=str):
         facts = torch_internals.symbol_facts(shape_env, symbol)
+        lower = "-∞" if facts["min"] is None else facts["min"]
         upper = "∞" if facts["max"] is None else facts["max"]
-        replaced = shape_env.replacements.get(symbol)  # pyright: ignore[reportAttributeAccessIssue]
+        replaced = shape_env.replacements.get(symbol)
         known = f", always {replaced}" if replaced is not None else ""
-        source = f"  from {facts['source']}" if facts["source"] else ""
-        lines.append(f"  {symbol} in [{facts['min']}, {upper}]{known}, captured with {facts['hint']}{source}")
-    return lines
+        line = f"  {symbol} in [{lower}, {upper}]{known}, captured with {facts['hint']}  from {facts['source']}"
+        (sizes if "size()" in str(facts["source"]) else others).append(line)
+    lines = ["Symbolic sizes (one graph serves every size in the range):", *(sizes or ["  none: every size is fixed"])]
+    return lines + (["", "Other symbolic integers:", *others] if others else [])
 
 
-def _constraints(shape_env: object) -> list[str]:
+def _constraints(shape_env: Any) -> list[str]:
     guards = torch_internals.shape_guards(shape_env)
     if not guards:
         return ["", "Constraints: none; no line of the model depends on a size."]

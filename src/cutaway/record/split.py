@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx
 
 from cutaway.record import texts
+from cutaway.record.compilation import Compilation
 from cutaway.record.context import at
 from cutaway.record.fingerprint import fingerprint
 from cutaway.record.nodes import Table, TableBuilder, layers_of
@@ -31,20 +32,44 @@ def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[s
     for submodule, piece in pieces.items():
         gm = split_gm.get_submodule(submodule)
         if isinstance(gm, fx.GraphModule):
-            tables[piece] = builder.build(gm)
+            origins = find_origins(gm, previous.remembered if previous else None)
+            tables[piece] = builder.build(gm, origins, compilation.root_class)
             graph = fingerprint(tables[piece])
             recorder.note_piece(gm, graph)
             by_graph.setdefault(graph, []).append(piece)
     for equal in by_graph.values():
         compilation.equal_pieces.update({piece: [other for other in equal if other != piece] for piece in equal})
+    for piece, table in tables.items():
+        compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(table)))
+    origins = stitching_origins(split_gm, previous.remembered) if previous else None
+    recorder.graph("after_split", split_gm, origins=origins)
     for submodule, piece in pieces.items():
         gm = split_gm.get_submodule(submodule)
         if isinstance(gm, fx.GraphModule):
             with at(piece=piece):
                 recorder.graph("piece", gm)
-            compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(tables[piece])))
-    origins = stitching_origins(split_gm, previous.remembered) if previous else None
-    recorder.graph("after_split", split_gm, origins=origins)
+
+
+def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[str, str]) -> str:
+    """The stitching code, with a line above each call of a piece that says which piece, layers and ranges it is.
+
+    Args:
+        text: the generated function.
+        compilation: whose it is.
+        pieces: what stands in the code for a piece (``__vllm_submods__[2]``) -> the piece's name.
+    """
+    shown = [f"# {compilation.name}: the function that runs at every step.", ""]
+    for line in text.splitlines():
+        piece = next((piece for call, piece in pieces.items() if f"= {call}(" in line), None)
+        if piece is not None:
+            scopes = compilation.root.children.get(piece)
+            names = sorted(scopes.children) if scopes else []
+            for other in compilation.equal_pieces.get(piece, []) if not names else []:
+                names = sorted(compilation.root.children[other].children) if other in compilation.root.children else names
+            ranges = f" · compiled for {', '.join(names)}" if names else " · runs as it is"
+            shown.append(f"    # {piece} · {compilation.piece_layers.get(piece, '')}{ranges}")
+        shown.append(line)
+    return "\n".join(shown) + "\n"
 
 
 def stitching_origins(split_gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, Origin]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 from cutaway.record.compilation import Compilation
@@ -19,10 +18,6 @@ _BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 def as_json(value: Any) -> str:
     """Indented JSON for a person."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def node_table(fingerprint: str, table: Mapping[str, Any], schema: int) -> str:
@@ -111,7 +106,7 @@ def title(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[str
     """The first line of a structured trace."""
     selector = facts["selector"].partition("/")[2] or facts["selector"]
     count = f"{facts['nodes']:,}".replace(",", " ")
-    parts = [selector, compilation.model, compilation.name, f"{len(facts['layers'])} layers", f"{count} nodes"]
+    parts = [selector, compilation.model, compilation.name, f"{len(blocks(facts['layers']))} layers", f"{count} nodes"]
     sizes = sizes_of(table["symbols"])
     return " · ".join(part for part in (*parts, f"sizes: {sizes}" if sizes else None) if part)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from enum import Enum
 from importlib import import_module
 from typing import Any
 
@@ -12,12 +10,13 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.record.context import Host
-
-_DEPTH = 6
+from cutaway.record.environment import plain
 
 
 class VllmHost(Host):
     """Answers from the ``VllmConfig`` of the model being compiled (None until vLLM has shown it)."""
+
+    library_files = ("/vllm/ir/", "/vllm/_custom_ops.py")
 
     def __init__(self) -> None:
         self.config: Any = None
@@ -26,16 +25,13 @@ class VllmHost(Host):
     @property
     def engine_ops(self) -> frozenset[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """vLLM's splitting ops: they read the KV cache and the forward context of a running engine."""
-        if self.config is None:
-            return frozenset()
-        return frozenset(self.config.compilation_config.splitting_ops or ())
+        return frozenset(self.config.compilation_config.splitting_ops or ()) if self.config else frozenset()
 
     @property
     def model(self) -> str | None:
         """The architecture, such as ``Qwen3ForCausalLM``."""
         model_config = getattr(self.config, "model_config", None)
-        architectures = getattr(model_config, "architectures", None) or [None]
-        return getattr(model_config, "architecture", None) or architectures[0]
+        return getattr(model_config, "architecture", None) or (getattr(model_config, "architectures", None) or [None])[0]
 
     def ranks(self) -> tuple[int, int]:
         parallel = getattr(self.config, "parallel_config", None)
@@ -44,7 +40,7 @@ class VllmHost(Host):
         return parallel.rank, getattr(parallel, "data_parallel_index", parallel.data_parallel_rank)
 
     def configuration(self) -> dict[str, Any]:
-        return {} if self.config is None else {"model": self.model, "vllm": plain(self.config)}
+        return {"model": self.model, "vllm": plain(self.config)} if self.config else {}
 
     def donated_inputs(self) -> list[int]:
         context = import_module("vllm.compilation.passes.inductor_pass")._pass_context
@@ -68,6 +64,37 @@ class VllmHost(Host):
                 self._providers[key] = op.dispatch(*map(_concrete, values)).provider
         return self._providers[key]
 
+    def make_input(self, node: fx.Node) -> str | None:
+        """A packed weight of vLLM's CPU linear is passed as the address of a oneDNN handler: make a new one."""
+        call = next(((user, position) for user, position in _final_uses(node) if "onednn_mm" in str(_op(user))), None)
+        if call is None or call[1] not in (3, "handler_tensor"):
+            return None
+        user, _ = call
+        out, activation = (user.kwargs.get(name, user.args[i] if i < len(user.args) else None) for i, name in enumerate("ca"))
+        n, k = (torch_internals.hint(_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
+        weight = f"(torch.randn({n}, {k}) * 0.1).t()"
+        return f"torch.tensor(torch.ops._C.create_onednn_mm_handler({weight}, 32))"
+
+
+def _op(node: fx.Node) -> Any:
+    """What a node calls; for auto_functionalized, the operator that it holds."""
+    return node.args[0] if torch_internals.is_higher_order(node.target) and node.args else node.target
+
+
+def _final_uses(node: fx.Node) -> list[tuple[fx.Node, Any]]:
+    """Uses of a node as (user, position or name), followed into the pieces that a stitching graph calls."""
+    found: list[tuple[fx.Node, Any]] = []
+    for user in node.users:
+        positions = [index for index, arg in enumerate(user.args) if arg is node]
+        names = [name for name, arg in user.kwargs.items() if arg is node]
+        if user.op == "call_module":
+            inner: Any = user.graph.owning_module.get_submodule(str(user.target))  # pyright: ignore[reportOptionalMemberAccess]
+            inputs = [part for part in inner.graph.nodes if part.op == "placeholder"]
+            found += [use for position in positions for use in _final_uses(inputs[position])]
+        else:
+            found += [(user, key) for key in (*positions, *names)]
+    return found
+
 
 def _value(node: fx.Node) -> Any:
     value = node.meta.get("val")
@@ -75,35 +102,14 @@ def _value(node: fx.Node) -> Any:
 
 
 def _described(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        sizes = (*map(torch_internals.hint, value.shape), *map(torch_internals.hint, value.stride()))
-        return value.dtype, str(value.device), sizes
-    return repr(value)
+    if not isinstance(value, torch.Tensor):
+        return repr(value)
+    return value.dtype, str(value.device), *map(torch_internals.hint, (*value.shape, *value.stride()))
 
 
 def _concrete(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return torch_internals.hint(value) if isinstance(value, torch.SymInt) else value
     hint = torch_internals.hint
+    if not isinstance(value, torch.Tensor):
+        return hint(value) if isinstance(value, torch.SymInt) else value
     sizes, strides = list(map(hint, value.shape)), list(map(hint, value.stride()))
     return torch.empty_strided(sizes, strides, dtype=value.dtype, device=value.device)
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """A configuration as JSON values: dataclasses and mappings as objects, everything unknown as its text."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Enum):
-        return value.name
-    if depth >= _DEPTH:
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        return {name: plain(getattr(value, name, None), depth + 1) for name in names if not name.startswith("_")}
-    if isinstance(value, dict):
-        return {str(key): plain(part, depth + 1) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(part, depth + 1) for part in value]
-    if hasattr(value, "to_diff_dict"):  # a transformers configuration
-        return plain(value.to_diff_dict(), depth + 1)
-    return str(value)

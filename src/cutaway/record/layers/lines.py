@@ -93,9 +93,10 @@ def _input_lines(graph: Graph, fold: bool) -> list[Line]:
 def _bounds(graph: Graph, row: Row) -> str:
     """The range of a symbolic size that is an input by itself."""
     symbol = graph.symbols.get(row.type.removeprefix("SymInt ")) if row.type.startswith("SymInt") else None
-    if not symbol or "min" not in symbol:
+    if not symbol:
         return ""
-    return f" in [{symbol['min']}, {'∞' if symbol.get('max') is None else symbol['max']}]"
+    low, high = symbol.get("min"), symbol.get("max")
+    return f" in [{'-∞' if low is None else low}, {'∞' if high is None else high}]"
 
 
 class _Printer:
