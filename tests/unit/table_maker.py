@@ -22,7 +22,7 @@ class TableMaker:
         return self._add("placeholder", name, name, input=path, **_tensor(shape, dtype))
 
     def call(self, target: str, args: list[Any], layer: str | None = "", **facts: Any) -> dict[str, Any]:
-        """A call; `layer` is an fqn ("" for the root, None for unknown); nodes in the args become references."""
+        """A call; `layer` is an fqn ("" for the root, None for unknown); nodes in args become references."""
         short = target.removesuffix(".default").removesuffix(".Tensor")
         name = facts.pop("name", None) or short.rpartition(".")[2]
         facts.setdefault("shape", ["s72", 256])

@@ -1,0 +1,94 @@
+"""The command line: `cutaway`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from cutaway.cli.ls import ls
+from cutaway.cli.output import BAD_USE, complain, printable
+from cutaway.cli.run import run
+from cutaway.cli.show import show
+from cutaway.cli.verify import verify
+from cutaway.errors import CutawayError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="cutaway",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
+app.command()(ls)
+app.command()(show)
+app.command()(verify)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            number = version("cutaway")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        sys.stdout.write(f"cutaway {number}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def cutaway(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """See what a compiler did to a model: record it, then walk through the dump.
+
+    Exit codes: 0, 1 when there is a difference or a finding, 2 for bad use.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; None for this process's own.
+
+    Returns:
+        The exit code: 0, 1 (a difference or a finding), 2 (bad use), or the watched program's for `run`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(arguments, prog_name="cutaway", standalone_mode=False)
+    except CutawayError as error:
+        complain(str(error))
+        return BAD_USE
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    return int(code or 0)
+
+
+def _misused(error: typer.TyperException) -> int:
+    """What typer has to say, as one of our sentences; asking for nothing at all is answered with the help."""
+    message = error.format_message()
+    if message.startswith("Usage:"):
+        sys.stdout.write(f"{message}\n")
+        return BAD_USE
+    sentence = printable(message[0].lower() + message[1:]).rstrip(".")
+    closing = sentence if sentence.endswith("?") else f"{sentence}."
+    complain(f"{closing} See `cutaway --help`.")
+    return BAD_USE

@@ -1,0 +1,119 @@
+"""manifest.jsonl as events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cutaway.dump import schema
+from cutaway.errors import DumpError, SchemaError
+
+TORN = "the last line is torn: the process was stopped while it wrote; the line is left out"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a manifest.
+
+    Attributes:
+        number: counted from 1.
+        event: what it says; None when it is broken or of a kind that this Cutaway does not know.
+        seq: its `seq`, as far as it can be read.
+        problem: why it is broken; empty when it is not.
+        torn: it is the last line, and was cut off.
+    """
+
+    number: int
+    event: schema.Event | None = None
+    seq: int | None = None
+    problem: str = ""
+    torn: bool = False
+
+
+def read_lines(content: bytes, kinds: Any = schema.AnyEvent) -> Iterator[Line]:
+    """The lines of a manifest, broken ones included.
+
+    Args:
+        content: the whole file.
+        kinds: a union of event types to decode into.
+
+    Raises:
+        SchemaError: the dump was made by a newer Cutaway.
+    """
+    decoder = msgspec.json.Decoder(kinds)
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if number == len(lines) and not line:
+            return
+        try:
+            event: schema.Event = decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            yield _undecoded(number, line, str(error), last=number == len(lines))
+            continue
+        if isinstance(event, schema.Run):
+            check_schema(event.schema)
+        yield Line(number, event, event.seq)
+
+
+def read_events(content: bytes, kinds: Any = schema.AnyEvent) -> tuple[Sequence[schema.Event], list[str]]:
+    """The events of a manifest that can be read whole, and notes about what was left out.
+
+    Raises:
+        DumpError: a line is broken that is not the last one.
+        SchemaError: the dump was made by a newer Cutaway.
+    """
+    events: list[schema.Event] = []
+    notes: list[str] = []
+    unknown = 0
+    for line in read_lines(content, kinds):
+        if line.problem:
+            raise DumpError(
+                f"manifest.jsonl is broken in line {line.number}",
+                line.problem,
+                "run `cutaway verify` to see all of it, and get the file again from where it was recorded",
+            )
+        if line.torn:
+            notes.append(TORN)
+        elif line.event is None:
+            unknown += 1
+        else:
+            events.append(line.event)
+    if unknown:
+        events_are = "event is of a kind" if unknown == 1 else "events are of kinds"
+        notes.append(f"{unknown} {events_are} that this Cutaway does not know")
+    return events, notes
+
+
+def check_schema(number: int) -> None:
+    """Raises SchemaError when a file of this schema is too new to be read."""
+    if number > schema.SCHEMA:
+        raise SchemaError(
+            "this dump was made by a newer Cutaway",
+            f"it has schema {number}, this one reads up to {schema.SCHEMA}",
+            "upgrade: pip install --upgrade cutaway",
+        )
+
+
+class _Loose(msgspec.Struct):
+    event: str
+    seq: int | None = None
+    schema: Any = None
+
+
+_KINDS = ("run", "compilation", "snapshot", "pass", "code", "cache", "metric", "error", "end")
+
+
+def _undecoded(number: int, line: bytes, problem: str, last: bool) -> Line:
+    """A line that is no known event: torn, of an unknown kind, from a newer schema, or broken."""
+    try:
+        loose = msgspec.json.decode(line, type=_Loose)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Line(number, torn=True) if last else Line(number, problem=problem)
+    if loose.event == "run" and isinstance(loose.schema, int):
+        check_schema(loose.schema)
+    if loose.event in _KINDS:
+        return Line(number, seq=loose.seq, problem=problem)
+    return Line(number, seq=loose.seq)

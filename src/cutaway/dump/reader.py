@@ -1,0 +1,250 @@
+"""The one reader of dumps.
+
+    load(path) ──► Dump ──► Compilation ──► Piece
+                     └─ find(selector) ──► Snapshot │ Code
+
+    >>> dump = load("dump/")
+    >>> for snapshot in dump["backbone"].piece(2).snapshots:
+    ...     print(snapshot.selector, snapshot.node_count)
+
+A dump is untrusted: nothing in it is executed or unpickled, and no file outside it is read. Only the manifest
+is read at once; graphs are read when they are asked for, and then kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from cutaway.dump import schema
+from cutaway.dump.compilation import Compilation, Piece, Step
+from cutaway.dump.folder import ProcessFolder
+from cutaway.dump.locate import MANIFEST, Location, locate
+from cutaway.dump.manifest import read_events
+from cutaway.dump.schema import NodeTable
+from cutaway.dump.select import choose, matching, unknown
+from cutaway.dump.snapshot import Code, Snapshot, announced
+from cutaway.dump.tables import decode_table
+from cutaway.errors import DumpError, SelectorError
+
+__all__ = ["Code", "Compilation", "Dump", "Piece", "Snapshot", "load"]
+
+
+def load(path: str | os.PathLike[str], run: str | None = None, rank: str | None = None) -> Dump:
+    """Open a dump; needs no torch.
+
+    Args:
+        path: the dump's root, one of its runs or one of its process folders.
+        run: which run, such as `run_001`; None for the newest.
+        rank: which process, such as `rank_1_dp_0`; None for the first.
+
+    Raises:
+        DumpError: there is no dump, or its manifest is broken; a torn last line is only a note.
+        SchemaError: it was made by a newer Cutaway.
+        SelectorError: it has no such run or process.
+    """
+    return Dump(locate(path, run, rank))
+
+
+_Events = (
+    schema.Run
+    | schema.CompilationStarted
+    | Snapshot
+    | schema.PassRan
+    | Code
+    | schema.CacheAsked
+    | schema.Metric
+    | schema.Failure
+    | schema.End
+)
+
+
+class Dump:
+    """What one process recorded.
+
+    Attributes:
+        path: the process folder.
+        run, process: the names of the run's and the process's folders.
+        runs, processes: what else there is to choose from.
+        info: the event that says which program and which versions; None when the manifest lacks it.
+        compilations: by name, in order.
+        snapshots, codes: by selector, in order.
+        errors: where recording failed.
+        notes: what is unusual about the dump, in words.
+        complete: whether the recording came to its end; False when the process was killed, or still runs.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.path = location.folder
+        self.run, self.process = location.run, location.process
+        self.runs, self.processes = location.runs, location.processes
+        self.info: schema.Run | None = None
+        self.compilations: dict[str, Compilation] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self.codes: dict[str, Code] = {}
+        self.caches: list[schema.CacheAsked] = []
+        self.metrics: list[schema.Metric] = []
+        self.errors: list[schema.Failure] = []
+        self.complete = False
+        self._folder = ProcessFolder(location.folder)
+        self._tables: dict[str, tuple[NodeTable, dict[str, Any]]] = {}
+        events, self.notes = read_events(self._folder.read(MANIFEST), _Events)
+        for event in events:
+            self._take(event)
+        if not self.complete:
+            self.notes.append(
+                "incomplete: the process was killed before it said that it had ended, or still runs"
+            )
+
+    @property
+    def selectors(self) -> list[str]:
+        """Everything that `find` can find, in order."""
+        return [
+            step.selector for name in self.compilations.values() for step in (*name.snapshots, *name.codes)
+        ]
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """context.json: versions, command line, configuration, environment. Raises DumpError."""
+        if self.info is None or self.info.context is None:
+            return {}
+        try:
+            found = msgspec.json.decode(self._folder.read(self.info.context))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise DumpError(f"{self.info.context!r} is broken", str(error)) from error
+        return found if isinstance(found, dict) else {}
+
+    def __iter__(self) -> Iterator[Compilation]:
+        return iter(self.compilations.values())
+
+    def __getitem__(self, name: str) -> Compilation:
+        """A compilation by its name. Raises SelectorError."""
+        if name not in self.compilations:
+            raise unknown(name, list(self.compilations))
+        return self.compilations[name]
+
+    def find(self, selector: str) -> Snapshot | Code:
+        """What a selector, or any unambiguous part of one, names.
+
+        Raises:
+            SelectorError: it names nothing, or more than one thing.
+        """
+        known = self.selectors
+        if not matching(selector, known):
+            raise self._unknown(selector, known)
+        name = choose(selector, known)
+        return self.snapshots[name] if name in self.snapshots else self.codes[name]
+
+    def code_of(self, snapshot: Snapshot) -> Code:
+        """The code that a graph became: of its piece and range, or of the whole graph.
+
+        For a repeated piece it is the code of the piece it repeats; for a whole graph that was split, the
+        stitching code.
+
+        Raises:
+            SelectorError: there is none, or one for each of several ranges.
+        """
+        compilation = self[snapshot.compilation or ""]
+        pieces = {None: None} | {piece.name: piece.same_as or piece.name for piece in compilation.pieces}
+        found = [
+            code
+            for code in compilation.codes
+            if code.kind in ("output_code", "execution_code")
+            and code.piece == pieces.get(snapshot.piece)
+            and snapshot.range in (None, code.range)
+            and (snapshot.phase not in ("forward", "backward") or code.phase in (None, snapshot.phase))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            return self.codes[choose(snapshot.piece or compilation.name, [code.selector for code in found])]
+        raise SelectorError(
+            f"no code was recorded for {snapshot.selector!r}",
+            "the process was stopped before, a filter left it out, or another process compiled it",
+            f"see `cutaway ls` for the code of {compilation.name!r} that there is",
+        )
+
+    def sibling(self, process: str) -> Dump:
+        """Another process of the same run. Raises DumpError."""
+        folder = self.path.parent / process
+        return Dump(Location(folder, self.run, process, self.runs, self.processes))
+
+    def model(self, compilation: str | None) -> str | None:
+        """The class of the model that a compilation is of; None when the dump does not say."""
+        known = self.compilations.get(compilation or "")
+        return known.model if known is not None else None
+
+    def table(self, snapshot: Snapshot) -> tuple[NodeTable, dict[str, Any]]:
+        """The node table in a snapshot's own files, as types and as plain JSON values. Raises DumpError."""
+        if snapshot.graph not in self._tables:
+            path = announced(snapshot, "nodes").path
+            self._tables[snapshot.graph] = decode_table(self._folder.read(path), path)
+        return self._tables[snapshot.graph]
+
+    def read(self, path: str) -> bytes:
+        """A file, by its path below the process folder. Raises DumpError when it leads out of there."""
+        return self._folder.read(path)
+
+    def _take(self, event: schema.Event) -> None:
+        compilation = self._compilation(event.compilation) if event.compilation is not None else None
+        if isinstance(event, schema.Run):
+            self.info = self.info or event
+        elif isinstance(event, schema.End):
+            self.complete = self.complete or compilation is None
+            if compilation is not None:
+                compilation.finished = True
+        elif isinstance(event, schema.CacheAsked):
+            (compilation or self).caches.append(event)
+        elif isinstance(event, schema.Metric):
+            (compilation or self).metrics.append(event)
+        elif isinstance(event, schema.Failure):
+            (compilation or self).errors.append(event)
+        elif isinstance(event, (Snapshot, Code, schema.PassRan, schema.CompilationStarted)):
+            self._take_step(event, compilation or self._compilation(""))
+
+    def _take_step(self, event: Step | schema.CompilationStarted, compilation: Compilation) -> None:
+        if isinstance(event, schema.CompilationStarted):
+            compilation.started = event
+            return
+        compilation.steps.append(event)
+        if isinstance(event, Snapshot):
+            event.attach(self)
+            self.snapshots[event.selector] = event
+        elif isinstance(event, Code):
+            event.attach(self)
+            self.codes[event.selector] = event
+
+    def _compilation(self, name: str) -> Compilation:
+        return self.compilations.setdefault(name, Compilation(name))
+
+    def _unknown(self, selector: str, known: Sequence[str]) -> SelectorError:
+        """Why a selector names nothing: an idle pass, a repeated piece, or a slip of the pen."""
+        passes = {step.selector: step for compilation in self for step in compilation.passes}
+        idle = matching(selector, list(passes))
+        if idle:
+            near = tuple(dict.fromkeys(filter(None, (self._before(passes[name]) for name in idle))))
+            what = repr(idle[0]) if len(idle) == 1 else f"each of the {len(idle)} passes called {selector!r}"
+            cure = f"show {' or '.join(near[:3])} instead" if near else ""
+            return SelectorError(f"{what} has no graph of its own", "the graph stayed as it was", cure, near)
+        for compilation in self:
+            for piece in compilation.pieces:
+                if piece.same_as is not None and piece.name in selector.split("/"):
+                    first = selector.replace(piece.name, piece.same_as)
+                    why = f"{piece.name} is the same graph as {piece.same_as}, and was compiled with it"
+                    return SelectorError(f"nothing is called {selector!r}", why, f"try {first!r}", (first,))
+        return unknown(selector, known)
+
+    def _before(self, ran: schema.PassRan) -> str | None:
+        """The snapshot that a pass worked on."""
+        earlier = [
+            snapshot.selector
+            for snapshot in self.snapshots.values()
+            if (snapshot.compilation, snapshot.piece) == (ran.compilation, ran.piece)
+            and snapshot.range in (ran.range, None)
+            and snapshot.seq < ran.seq
+        ]
+        return earlier[-1] if earlier else None
