@@ -335,7 +335,7 @@ def module_that_registers(overload: Any) -> str | None:
     functions = [getattr(kernel, "func", None) for kernel in kernels]
     functions += list(getattr(overload, "py_kernels", {}).values())
     for function in functions:
-        module = getattr(function, "__module__", None)
+        module = getattr(getattr(function, "__wrapped__", function), "__module__", None)
         if module is not None and not module.startswith("torch."):
             return module
     return None

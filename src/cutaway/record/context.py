@@ -76,3 +76,7 @@ class Host:
     def make_input(self, node: fx.Node) -> str | None:
         """Python that makes an input which only means something in this process (a packed weight's address)."""
         return None
+
+    def module_that_registers(self, overload: Any) -> str | None:
+        """The module whose import registers one of the host's operators; None leaves the answer to torch."""
+        return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from json import dumps
 from typing import Any
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -36,17 +35,17 @@ class _Canonical:
     def line(self, row: dict[str, Any], table: dict[str, Any]) -> str:
         op = row["op"]
         if op == "placeholder":
-            return "P" + dumps(self.value(row))
+            return "P" + repr(self.value(row))
         if op == "output":
-            return "O" + dumps(self.symbolic(row.get("args")))
+            return "O" + repr(self.symbolic(row.get("args")))
         if op == "get_attr" and row["target"] in (table.get("graphs") or {}):
             return "G" + self.digest(table["graphs"][row["target"]])
         if op == "get_attr":
             held = row.get("constant") or {}
-            return "A" + dumps([self.value(held), held.get("digest"), held.get("repr")])
+            return "A" + repr([self.value(held), held.get("digest"), held.get("repr")])
         kwargs = row.get("kwargs") or {}
         call = [op, row["target"], self.symbolic(row.get("args")), self.symbolic(sorted(kwargs.items()))]
-        return "C" + dumps(call)
+        return "C" + repr(call)
 
     def value(self, row: dict[str, Any]) -> list[Any]:
         keys = ("dtype", "shape", "stride", "offset", "device", "value", "requires_grad")

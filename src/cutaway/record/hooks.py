@@ -286,8 +286,9 @@ class Hooks:
         self._spent(started)
 
     def _on_pass_exit(self, gm: fx.GraphModule, name: str, error: type[BaseException] | None) -> None:
-        if any(open_pass.host for open_pass in self._passes()):  # the machinery of an engine's pass, told by its name
-            self._close(gm)
+        outer = [open_pass for open_pass in self._passes() if open_pass.gm is gm][:-1]
+        if any(open_pass.host for open_pass in outer) or (outer and name == "pattern_matcher"):
+            self._close(gm)  # the machinery of a pass that has a name
             return
         scope = self.recorder.scope()
         number = scope.pass_numbers["inductor"]

@@ -7,6 +7,7 @@ Nothing here compares a symbolic size with anything: that would add a guard to t
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -147,6 +148,7 @@ def layer_path(stack: Mapping[str, tuple[str, Any]] | None) -> Path | None:
     return tuple(path)
 
 
+@functools.cache
 def module_fqn(source: str) -> str:
     """A Dynamo source as a dotted path below the compiled object: ``L['self'].layers.0.mlp`` -> ``layers.0.mlp``."""
     text = source.replace("._modules", "").replace("._parameters", "").replace("._buffers", "")

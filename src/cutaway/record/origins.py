@@ -12,6 +12,7 @@ it is found from what changed, in this order, and left unknown when none applies
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,15 @@ class Remembered:
     layers: list[list[str]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
 
+    @functools.cached_property
+    def copies(self) -> dict[tuple[Any, ...], tuple[int, ...]]:
+        """Identity -> id, for the nodes whose identity is unique: what a shallow copy of a node is recognised by."""
+        found: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        for node, index in self.ids.items():
+            key = _identity(node)
+            found[key] = () if key in found else (index,)
+        return found
+
     @classmethod
     def of(cls, gm: fx.GraphModule, table: Table) -> Remembered:
         frozen = freeze(gm.graph)
@@ -106,8 +116,8 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
         return {}
     kept = any(node in previous.ids for node in gm.graph.nodes)
     stand_ins = replaced(previous, gm.graph) if kept else {}
-    copies = {} if kept else _copies(previous)
-    inputs = {} if kept else _same_inputs(gm, previous)
+    copies = {} if kept else previous.copies
+    inputs = {} if kept else _same_places(gm, previous)
     found: dict[fx.Node, Origin] = {}
     for node in gm.graph.nodes:
         if node in previous.ids:
@@ -119,18 +129,25 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
     return found
 
 
-def _same_inputs(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
-    """Input -> the input at the same place before, when a trace kept their number and kinds (AOTAutograd does)."""
+def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
+    """Inputs and results -> those at the same places before, when a trace kept their number (AOTAutograd does)."""
+    found: dict[fx.Node, tuple[int, ...]] = {}
     now = [node for node in gm.graph.nodes if node.op == "placeholder"]
-    before = [index for node, index in previous.ids.items() if node.op == "placeholder"]
-    return {node: (index,) for node, index in zip(now, before, strict=True)} if len(now) == len(before) else {}
+    before = [node for node in previous.ids if node.op == "placeholder"]
+    results = _inputs(gm.graph.output_node().args, {})
+    results_before = [arg for entry in previous.frozen if entry[0].op == "output" for arg in _inputs(entry[2], {})]
+    for new, old in ((results, results_before), (now, before)):
+        if len(new) == len(old):
+            found.update({node: (previous.ids[other],) for node, other in zip(new, old, strict=True)})
+    return found
 
 
 def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
     """New node -> ids of the old nodes that its group of new nodes stands for.
 
     New nodes that feed each other form a group, and so do removed nodes. Where a node that stayed used to read a
-    removed node and now reads a new one, the new node's group replaces the removed node's group.
+    removed node and now reads a new one, the new node's group replaces the removed node's group. A new group that
+    nobody reads (it writes into its inputs) replaces the removed groups that read the same nodes.
     """
     now = set(graph.nodes)
     gone = {node for node in previous.ids if node not in now}
@@ -150,6 +167,11 @@ def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
         for old, current in zip(before, after, strict=True):
             if old in gone and current in new:
                 pairs.setdefault(new_groups.of(current), set()).add(gone_groups.of(old))
+    read_by_gone = _read(gone, {node: old_inputs[node] for node in gone}, gone_groups)
+    for group, read in _read(new, {node: list(node.all_input_nodes) for node in new}, new_groups).items():
+        if group not in pairs and read:
+            alike = {other for other, nodes in read_by_gone.items() if nodes == read}
+            pairs.update({group: alike} if alike else {})
     members: dict[int, set[int]] = {}
     for node in gone:
         members.setdefault(gone_groups.of(node), set()).add(previous.ids[node])
@@ -158,6 +180,16 @@ def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
         for node in new
         if new_groups.of(node) in pairs
     }
+
+
+def _read(
+    nodes: set[fx.Node], inputs: Mapping[fx.Node, list[fx.Node]], groups: _Groups
+) -> dict[int, frozenset[fx.Node]]:
+    """Group -> the nodes outside of it that it reads."""
+    found: dict[int, set[fx.Node]] = {}
+    for node in nodes:
+        found.setdefault(groups.of(node), set()).update(other for other in inputs[node] if other not in nodes)
+    return {group: frozenset(read) for group, read in found.items()}
 
 
 class _Groups:
@@ -203,12 +235,3 @@ def _identity(node: fx.Node) -> tuple[Any, ...]:
     meta = node.meta
     value = meta.get("example_value", meta.get("val"))
     return (node.op, node.target if node.op != "placeholder" else None, id(value), id(meta.get("stack_trace")))
-
-
-def _copies(previous: Remembered) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    """Identity -> id, for the nodes whose identity is unique in the previous snapshot."""
-    found: dict[tuple[Any, ...], tuple[int, ...]] = {}
-    for node, index in previous.ids.items():
-        key = _identity(node)
-        found[key] = () if key in found else (index,)
-    return found

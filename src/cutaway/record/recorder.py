@@ -9,6 +9,7 @@ appends one line to the manifest. Nothing here raises into the compile: the hook
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import threading
@@ -32,7 +33,7 @@ from cutaway.record.context import Host, Where, where
 from cutaway.record.environment import describe_run, masked_command, versions
 from cutaway.record.filters import Filters
 from cutaway.record.fingerprint import fingerprint
-from cutaway.record.nodes import TableBuilder, coverage, layers_of, op_counts, ops_delta
+from cutaway.record.nodes import Table, TableBuilder, coverage, layers_of, op_counts, ops_delta
 from cutaway.record.origins import Origin, find_origins, freeze, same
 from cutaway.record.runnable import Runnable
 from cutaway.record.writer import DumpWriter, claim_folder, claim_run
@@ -94,11 +95,16 @@ class Recorder:
         def safe(*args: Any, **kwargs: Any) -> None:
             if self.disabled:
                 return
+            collecting = gc.isenabled()
+            gc.disable()  # a collection of the watched program's whole heap costs more than a hook
             try:
                 with self._lock:
                     function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001  (the one place where everything is caught)
                 self.failed(getattr(function, "__name__", "hook"), error)
+            finally:
+                if collecting:
+                    gc.enable()
 
         return safe
 
@@ -260,6 +266,7 @@ class Recorder:
         ms: float | None = None,
         origins: dict[fx.Node, Origin] | None = None,
         providers: Mapping[str, str] | None = None,
+        table: tuple[Table, str] | None = None,
         cached: bool = False,
     ) -> str | None:
         """Record a graph at a stage; returns its fingerprint, or None when the filters leave it out.
@@ -271,6 +278,7 @@ class Recorder:
             leaf: the last part of the selector when it is not the stage's name.
             origins: where the nodes come from, when the caller knows better than the previous snapshot tells.
             providers: which provider each lowered node took, when the caller knows.
+            table: the graph's node table and fingerprint, when the caller has made them already.
         """
         place = where()
         compilation = self.current(gm)
@@ -288,8 +296,10 @@ class Recorder:
         looked = perf_counter()
         scope.hook_seconds += looked - started
 
-        table = self._builder.build(gm, origins, compilation.root_class, stage == "captured")
-        graph = fingerprint(table)
+        if table is None:
+            made = self.table(gm, origins, captured=stage == "captured")
+            table = made, fingerprint(made)
+        table, graph = table
         counts = op_counts(table)
         selector = self._selector(scope, leaf or stage)
         facts: dict[str, Any] = {
@@ -323,6 +333,10 @@ class Recorder:
         self._row(compilation, scope, "snapshot", facts)
         scope.render_seconds += perf_counter() - looked
         return graph
+
+    def table(self, gm: fx.GraphModule, origins: dict[fx.Node, Origin], captured: bool = False) -> Table:
+        """The node table of a graph of the compilation on this thread."""
+        return self._builder.build(gm, origins, self.current(gm).root_class, captured)
 
     def _again(
         self,
@@ -365,7 +379,8 @@ class Recorder:
         leaf = facts["selector"].rsplit("/", 1)[1]
         stem = f"{scope.file_folder}/{scope.next_number()}.{leaf}"
         header = texts.header(compilation, facts)
-        runnable = Runnable(self.host.engine_ops, self._piece_fingerprint, self.host.make_input)
+        host = self.host
+        runnable = Runnable(host.engine_ops, self._piece_fingerprint, host.make_input, host.module_that_registers)
         title = texts.title(compilation, facts, table)
         providers: Mapping[str, str] = facts["providers"]
         files = [

@@ -19,6 +19,7 @@ from cutaway import torch_internals
 
 _BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_functional", "c10d", "higher_order"})
 _SMALL = 64
+_WORD = re.compile(r"\w+")
 
 _PREAMBLE = '''
 import sys
@@ -93,11 +94,13 @@ class Runnable:
         same_piece: the fingerprint of a nested graph, so that equal pieces become one class.
         make_input: an expression that makes an input which only means something in the process that compiled (the
             address of a packed weight); None for all others.
+        module_of: the module whose import registers an operator, when the host knows better than torch.
     """
 
     engine_ops: Collection[str] = ()
     same_piece: Callable[[fx.GraphModule], str | None] = field(default=lambda gm: None)
     make_input: Callable[[fx.Node], str | None] = field(default=lambda node: None)
+    module_of: Callable[[Any], str | None] = field(default=lambda overload: None)
 
     def render(self, gm: fx.GraphModule, header: list[str]) -> str:
         """The file's text. ``header`` are lines of context, without the comment sign."""
@@ -125,6 +128,8 @@ class _File:
         lines += [f"# Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
         lines += [f"# CANNOT RUN: {problem}" for problem in self.problems]
         parts = ["\n".join(lines), _PREAMBLE, imports]
+        if imports and not imports.endswith("\n"):
+            parts.append("\n")
         parts += [f"{line}\n" for line in self.imported]
         if modules:
             parts.append("\n# these imports register the custom operators used below\n")
@@ -198,9 +203,8 @@ class _File:
         return self.value(value)
 
     def imports(self) -> str:
-        code = "\n".join(self.classes)
-        there = ("torch", "device", "inf", "nan")
-        used = {k: v for k, v in self.globals.items() if k not in there and re.search(rf"\b{re.escape(k)}\b", code)}
+        words = set(_WORD.findall("\n".join(self.classes))) - {"torch", "device", "inf", "nan"}
+        used = {name: value for name, value in self.globals.items() if name in words}
         try:
             return torch_internals.import_block(used)
         except Exception as error:  # noqa: BLE001  (an object that no import reaches: say so in the header)
@@ -210,7 +214,7 @@ class _File:
     def custom_operators(self) -> tuple[list[str], list[str]]:
         modules: dict[str, None] = {}
         for name, overload in self.ops.items():
-            module = torch_internals.module_that_registers(overload)
+            module = self.options.module_of(overload) or torch_internals.module_that_registers(overload)
             if module is None or module == "__main__":
                 self.problem(f"nobody knows which import registers the operator {name}")
             else:

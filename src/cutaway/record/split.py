@@ -11,7 +11,7 @@ from cutaway.record import texts
 from cutaway.record.compilation import Compilation
 from cutaway.record.context import at
 from cutaway.record.fingerprint import fingerprint
-from cutaway.record.nodes import Table, TableBuilder, layers_of
+from cutaway.record.nodes import Table, layers_of
 from cutaway.record.origins import Origin, Remembered, find_origins
 from cutaway.record.recorder import Recorder
 
@@ -26,28 +26,29 @@ def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[s
     """
     compilation = recorder.current(split_gm)
     previous = compilation.root.previous(None)
-    builder = TableBuilder()
+    inside: dict[str, dict[fx.Node, Origin]] = {}
     tables: dict[str, Table] = {}
+    graphs: dict[str, str] = {}
     by_graph: dict[str, list[str]] = {}
     for submodule, piece in pieces.items():
         gm = split_gm.get_submodule(submodule)
         if isinstance(gm, fx.GraphModule):
-            origins = find_origins(gm, previous.remembered if previous else None)
-            tables[piece] = builder.build(gm, origins, compilation.root_class)
-            graph = fingerprint(tables[piece])
-            recorder.note_piece(gm, graph)
-            by_graph.setdefault(graph, []).append(piece)
+            inside[piece] = find_origins(gm, previous.remembered if previous else None)
+            tables[piece] = recorder.table(gm, inside[piece])
+            graphs[piece] = fingerprint(tables[piece])
+            recorder.note_piece(gm, graphs[piece])
+            by_graph.setdefault(graphs[piece], []).append(piece)
     for equal in by_graph.values():
         compilation.equal_pieces.update({piece: [other for other in equal if other != piece] for piece in equal})
     for piece, table in tables.items():
         compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(table)))
-    origins = stitching_origins(split_gm, previous.remembered) if previous else None
+    origins = stitching_origins(split_gm, {name: inside[piece] for name, piece in pieces.items()}, previous.remembered) if previous else None
     recorder.graph("after_split", split_gm, origins=origins)
     for submodule, piece in pieces.items():
         gm = split_gm.get_submodule(submodule)
         if isinstance(gm, fx.GraphModule):
             with at(piece=piece):
-                recorder.graph("piece", gm)
+                recorder.graph("piece", gm, origins=inside[piece], table=(tables[piece], graphs[piece]))
 
 
 def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[str, str]) -> str:
@@ -72,7 +73,9 @@ def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[
     return "\n".join(shown) + "\n"
 
 
-def stitching_origins(split_gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, Origin]:
+def stitching_origins(
+    split_gm: fx.GraphModule, pieces: Mapping[str, Mapping[fx.Node, Origin]], previous: Remembered
+) -> dict[fx.Node, Origin]:
     """A call of a piece stems from all nodes inside it; the parts taken from its result, from what made them."""
     found: dict[fx.Node, Origin] = {}
     made_by: dict[fx.Node, list[Any]] = {}
@@ -81,7 +84,7 @@ def stitching_origins(split_gm: fx.GraphModule, previous: Remembered) -> dict[fx
             inner = split_gm.get_submodule(str(node.target))
             if not isinstance(inner, fx.GraphModule):
                 continue
-            inside = find_origins(inner, previous)
+            inside = pieces.get(str(node.target), {})
             calls = [inside[part] for part in inner.graph.nodes if part.op.startswith("call_") and part in inside]
             found[node] = previous.origin(number for origin in calls for number in origin.ids)
             results = inner.graph.output_node().args[0]

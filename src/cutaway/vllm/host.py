@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -64,6 +66,13 @@ class VllmHost(Host):
                 self._providers[key] = op.dispatch(*map(_concrete, values)).provider
         return self._providers[key]
 
+    def module_that_registers(self, overload: Any) -> str | None:
+        """torch does not know it of vLLM's operators; in ``vllm``, the Python function bears the operator's name."""
+        known = {"_C": "vllm._custom_ops", "vllm_ir": "vllm.ir.ops"}
+        if overload.namespace in known:
+            return known[overload.namespace]
+        return _defining_module(overload._opname)
+
     def make_input(self, node: fx.Node) -> str | None:
         """A packed weight of vLLM's CPU linear is passed as the address of a oneDNN handler: make a new one."""
         call = next(((user, position) for user, position in _final_uses(node) if "onednn_mm" in str(_op(user))), None)
@@ -74,6 +83,15 @@ class VllmHost(Host):
         n, k = (torch_internals.hint(_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
         weight = f"(torch.randn({n}, {k}) * 0.1).t()"
         return f"torch.tensor(torch.ops._C.create_onednn_mm_handler({weight}, 32))"
+
+
+@functools.cache
+def _defining_module(function_name: str) -> str | None:
+    for name, module in list(sys.modules.items()):
+        function = vars(module).get(function_name) if name.startswith("vllm.") else None
+        if getattr(function, "__module__", None) == name:
+            return name
+    return None
 
 
 def _op(node: fx.Node) -> Any:

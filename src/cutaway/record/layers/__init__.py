@@ -54,6 +54,6 @@ def render_layers(
     Returns:
         The text, with a newline at its end.
     """
-    comments = [line if line.startswith("#") else f"# {line}" for line in (title, *header)]
+    comments = [line if line.startswith("#") else f"# {line}".rstrip() for line in (title, *header)]
     graph = Graph(table, layer_map or {}, providers or {}, only)
     return "\n".join([*comments, *columns(graph_lines(graph, fold))]) + "\n"

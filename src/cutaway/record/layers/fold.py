@@ -79,7 +79,7 @@ class _Run:
         self.prefix, self.suffix = "".join(split[0][:at]), "".join(split[0][at + 1 :])
         self.numbers = [int(tokens[at]) for tokens in split]
         self._stem = re.sub(r"[^a-zA-Z]*$", "", self.prefix).rpartition(".")[2]
-        self._weight = re.compile(rf"self\.{re.escape(self.prefix)}(\d+)(.*)", re.DOTALL)
+        self._weight = re.compile(rf"{re.escape(self.prefix)}(\d+)(.*)", re.DOTALL)
         self._relative: dict[tuple[Path, str], Key] = {}
         self._member_at = [i for i, layer in enumerate(self.layers) for _ in range(layer.start, layer.stop)]
         self.ops = [tuple([self._op(row, layer) for row in self.rows(layer)]) for layer in self.layers]
@@ -170,14 +170,13 @@ class _Run:
 
     def _input_origin(self, row: Row, index: int) -> Key:
         layer = self.layers[index]
-        is_weight = row.input.startswith("self.")
-        if self._loose[index] and not is_weight:
+        if self._loose[index] and not row.weight:
             return ("before", row.id)
         if row.first_use < layer.start or row.last_use >= layer.stop:
             return ("outside", row.id)
-        weight = self._weight.fullmatch(row.input)
+        weight = self._weight.fullmatch(row.weight)
         if weight is None:
-            return ("input", row.input if is_weight else "")
+            return ("input", row.weight)
         return ("weight", int(weight[1]) - self.numbers[index], weight[2])
 
     def _differences(self, index: int, shown: int, offsets: dict[int, int]) -> list[Difference] | None:

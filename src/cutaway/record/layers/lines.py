@@ -11,7 +11,7 @@ from cutaway.record.layers.rows import Graph, Row
 from cutaway.record.layers.words import REFERENCE, short_bytes
 
 LEFT_COLUMN = 78
-TYPE_COLUMN = 24
+TYPE_COLUMN = 32
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 Line = tuple[str, str, str]
@@ -174,10 +174,9 @@ class _Printer:
         return "".join(texts)
 
     def _name(self, row: Row, user: Row, inside: Layer | None) -> str:
-        if row.input.startswith("self."):
-            path = row.input.removeprefix("self.")
+        if row.weight:
             fqn = user.path[-1][0] if user.path else ""
-            return path.removeprefix(f"{fqn}.") if fqn else path
+            return _below(row.weight, fqn)
         unseen = self._unseen.get(row.place)
         if unseen is None or (inside is not None and inside.start <= row.place < inside.stop):
             return row.name

@@ -20,6 +20,7 @@ class Row:
 
     Attributes:
         id, name, op, target, input: as in the node table.
+        weight: the model path of a weight, `layers.0.mlp.up_proj.weight`; empty for any other node.
         text: the right-hand side, with `REFERENCE` for each node of `refs`.
         refs: the ids of the nodes it refers to.
         type: dtype and shape as text.
@@ -35,6 +36,7 @@ class Row:
     op: str
     target: str
     input: str
+    weight: str
     text: str
     refs: list[int]
     type: str
@@ -81,7 +83,7 @@ class Graph:
         """dtype and bytes (None when unknown) of a placeholder that is a weight; None for any other."""
         node = self._shapes[row.id]
         shape = node.get("shape")
-        if not row.input.startswith("self.") or shape is None or not all(isinstance(n, int) for n in shape):
+        if not row.weight or shape is None or not all(isinstance(n, int) for n in shape):
             return None
         dtype = str(node.get("dtype") or "?")
         size = ITEM_SIZES.get(dtype)
@@ -107,6 +109,7 @@ class _Reader:
         self._layer_map = layer_map
         self._providers = providers
         self._paths = [self._path(names) for names in table.get("layers") or ()]
+        self._roots = {fqn.partition(".")[0] for path in self._paths for fqn, _ in path}
         self._sources = [_source(source) for source in table.get("sources") or ()]
         self._types: dict[object, str] = {}
         self._device = ""
@@ -118,13 +121,14 @@ class _Reader:
     def _row(self, node: Mapping[str, Any]) -> Row:
         refs: list[int] = []
         layer, source = node.get("layer"), node.get("source")
-        name = str(node["name"])
+        name, path = str(node["name"]), self._input(str(node.get("input") or ""))
         return Row(
             id=int(node["id"]),
             name=name,
             op=str(node["op"]),
             target=str(node["target"]),
-            input=self._input(str(node.get("input") or "")),
+            input=path,
+            weight=self._weight(path),
             text=right_hand_side(node, refs),
             refs=refs,
             type=self._type(node),
@@ -152,15 +156,21 @@ class _Reader:
 
     def _input(self, path: str) -> str:
         """A weight's model path, with its layer renamed as the layer map says."""
-        if not self._layer_map or not path.startswith("self."):
-            return path
-        fqn, rest = path.removeprefix("self."), ""
-        while fqn:
+        own = "self." if path.startswith("self.") else ""
+        fqn, rest = path.removeprefix(own), ""
+        while fqn and self._layer_map:
             if fqn in self._layer_map:
-                return f"self.{self._layer_map[fqn]}{rest}"
+                return f"{own}{self._layer_map[fqn]}{rest}"
             fqn, _, last = fqn.rpartition(".")
             rest = f".{last}{rest}"
         return path
+
+    def _weight(self, path: str) -> str:
+        """The path of a weight: what begins with `self`, or with the name under which the layers stand."""
+        root, dot, rest = path.partition(".")
+        if not dot:
+            return ""
+        return rest if root == "self" else path if root in self._roots else ""
 
 
 def _body(rows: Iterable[Row], only: str | None) -> list[Row]:
