@@ -68,20 +68,21 @@ def _generate(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         temperature=0,
         seed=0,
         max_tokens=arguments.max_tokens,
-        logprobs=0,  # of the chosen token alone
+        logprobs=0 if arguments.logprobs else None,  # 0: of the chosen token alone
         ignore_eos=True,
         detokenize=False,
     )
     outputs = llm.generate(list(PROMPTS), sampling, use_tqdm=False)
-    return {
+    result: dict[str, Any] = {
         "vllm": vllm.__version__,
         "torch": torch.__version__,
         "mode": llm.llm_engine.vllm_config.compilation_config.mode.name,
         "compilation_time": _compilation_time(llm),
         "tokens": {output.prompt: list(output.outputs[0].token_ids) for output in outputs},
-        # Exact floats: two runs may choose the same tokens and still differ in the last bit.
-        "logprobs": {output.prompt: _chosen_logprobs(output.outputs[0]) for output in outputs},
     }
+    if arguments.logprobs:
+        result["logprobs"] = {output.prompt: _chosen_logprobs(output.outputs[0]) for output in outputs}
+    return result
 
 
 def _chosen_logprobs(completion: "CompletionOutput") -> list[float]:
@@ -121,6 +122,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N")
     parser.add_argument("--max-tokens", type=int, default=8, metavar="N", help="tokens a prompt")
+    parser.add_argument(
+        "--logprobs",
+        action="store_true",
+        help="also each token's exact log probability: two runs may choose the same tokens and differ in "
+        "the last bit. vLLM compiles one more small function for it",
+    )
     parser.add_argument(
         "--tokens-out", type=Path, metavar="FILE", help="write the result as JSON here, not to stdout"
     )

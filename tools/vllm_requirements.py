@@ -29,8 +29,8 @@ def requirements(distribution: metadata.Distribution) -> list[Requirement]:
 def unmet() -> list[str]:
     """A sentence for each requirement that this environment, PYTHONPATH included, does not satisfy."""
     installed: dict[str, metadata.Distribution] = {}
-    for distribution in metadata.distributions():
-        installed.setdefault(canonicalize_name(distribution.name), distribution)  # the first on the path is used
+    for distribution in metadata.distributions():  # of two, Python uses the first on the path
+        installed.setdefault(canonicalize_name(distribution.name), distribution)
     sentences: list[str] = []
     for distribution in installed.values():
         for requirement in requirements(distribution):
