@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cutaway.cli.ls import ls
-from cutaway.cli.output import BAD_USE, complain, printable
+from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
 from cutaway.cli.run import run
 from cutaway.cli.show import show
 from cutaway.cli.verify import verify
@@ -69,14 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="cutaway", standalone_mode=False)
+        sys.stdout.flush()
     except CutawayError as error:
         complain(str(error))
         return BAD_USE
     except typer.TyperException as error:
         return _misused(error)
     except typer.Abort:
-        return 130
-    except BrokenPipeError:
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # The reader of our pipe went away (`| head`): typer and rich leave by SystemExit then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     return int(code or 0)

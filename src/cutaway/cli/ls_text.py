@@ -67,7 +67,8 @@ def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
     facts: list[str] = []
     if started is not None:
         where = f" ({started.file.rpartition('/')[2]}:{started.line})" if started.file else ""
-        facts = [f"{started.function or '?'}{where}", *filter(None, [started.model])]
+        function = "" if started.function == compilation.name else started.function or "?"
+        facts = [part for part in (f"{function}{where}".strip(), started.model) if part]
     yield [(compilation.name, "bold"), (": " + " · ".join(facts) if facts else "", "")]
     if started is not None and started.recompile:
         reason = "; ".join(started.reason) or "reason not recorded"
@@ -103,11 +104,8 @@ class _Rows:
         rows = self._steps([step for step in piece.steps if step.range is None])
         for same in fold_ranges(piece):
             inside = self._steps([step for step in piece.steps if step.range == same.shown])
-            if inside and same.others:
-                ranges = ", ".join(same.others)
-                inside.append(
-                    ("dim", f"{same.shown} stands for {ranges} too: the same graphs (--all lists them)")
-                )
+            if inside and same.others and not self._everything:
+                inside.append(("dim", f"  range {_some(same.others)}: the same graphs (--all lists them)"))
             rows += inside
             for name in same.others if self._everything or not inside else ():
                 rows += self._steps([step for step in piece.steps if step.range == name])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+import msgspec
 
 from cutaway.cli.output import aligned
 from cutaway.dump.schema import NodeTable
@@ -11,15 +12,14 @@ from cutaway.record.layers.rows import Graph
 from cutaway.record.layers.words import REFERENCE
 
 
-def node_lines(table: NodeTable, plain: dict[str, Any], indent: str = "") -> Iterator[str]:
+def node_lines(table: NodeTable, indent: str = "") -> Iterator[str]:
     """Lines of id, name and right-hand side, type, innermost layer, source line and origins.
 
     Args:
         table: the graph.
-        plain: the same as plain JSON values.
         indent: what every line begins with.
     """
-    graph = Graph(plain, {}, {}, None)
+    graph = Graph(msgspec.to_builtins(table), {}, {}, None)
     rows = [["id", "node", "type", "layer", "source", "from (ids in the snapshot before)"]]
     for node in table.nodes:
         row = graph.rows[node.id]
@@ -36,4 +36,4 @@ def node_lines(table: NodeTable, plain: dict[str, Any], indent: str = "") -> Ite
     yield from (indent + "  ".join(row).rstrip() for row in aligned(rows, right=(0,)))
     for name, inner in table.graphs.items():
         yield f"{indent}graph {name}"
-        yield from node_lines(inner, plain["graphs"][name], indent + "  ")
+        yield from node_lines(inner, indent + "  ")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 FINDING = 1
 BAD_USE = 2
+INTERRUPTED = 130
 
 Styled = tuple[str, str]
 """A text and its style: "" for plain."""

@@ -9,7 +9,7 @@ import typer
 from cutaway.cli.nodes import node_lines
 from cutaway.cli.options import AsJson, DumpPath, RankName, RunName
 from cutaway.cli.output import write_json, write_lines, write_text
-from cutaway.dump import Code, Dump, Snapshot, load
+from cutaway.dump import Code, Snapshot, load
 from cutaway.errors import UsageError
 
 Selector = Annotated[
@@ -66,13 +66,20 @@ def show(
         raise UsageError(
             f"{found.selector!r} is code, no graph", f"it has no {asked[0]} view", "leave the view out"
         )
-    if as_json:
-        write_json(_facts(found, view) | _content(dump, found, view, only, unfold))
-    elif isinstance(found, Snapshot) and view == "nodes":
-        write_lines([[(line, "")] for line in node_lines(found.table, dump.table(found.owner)[1])])
+    if isinstance(found, Snapshot) and view == "nodes":
+        _write_nodes(found, as_json)
+    elif as_json:
+        write_json(_facts(found, view) | {"text": _text(found, view, only, unfold)})
     else:
         write_text(_text(found, view, only, unfold))
     return 0
+
+
+def _write_nodes(snapshot: Snapshot, as_json: bool) -> None:
+    if as_json:
+        write_json(_facts(snapshot, "nodes") | {"table": snapshot.table})
+    else:
+        write_lines([[(line, "")] for line in node_lines(snapshot.table)])
 
 
 def _text(found: Snapshot | Code, view: str, only: str | None, unfold: bool) -> str:
@@ -96,10 +103,3 @@ def _facts(found: Snapshot | Code, view: str) -> dict[str, Any]:
         "same_as": found.same_as,
         "graph": found.graph if isinstance(found, Snapshot) else None,
     }
-
-
-def _content(dump: Dump, found: Snapshot | Code, view: str, only: str | None, unfold: bool) -> dict[str, Any]:
-    if isinstance(found, Snapshot) and view == "nodes":
-        layers = found.table.layers
-        return {"table": {**dump.table(found.owner)[1], "layers": layers}}
-    return {"text": _text(found, view, only, unfold)}

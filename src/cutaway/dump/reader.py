@@ -161,7 +161,7 @@ class Dump:
         if len(found) == 1:
             return found[0]
         if found:
-            return self.codes[choose(snapshot.piece or compilation.name, [code.selector for code in found])]
+            return self.codes[choose(found[0].piece or compilation.name, [code.selector for code in found])]
         raise SelectorError(
             f"no code was recorded for {snapshot.selector!r}",
             "the process was stopped before, a filter left it out, or another process compiled it",

@@ -179,7 +179,7 @@ class End(Event, tag="end"):
     values: dict[str, Any] = {}
 
 
-class Output(Struct):
+class Output(Struct, omit_defaults=True):
     """One of the values of a node with several."""
 
     dtype: str | None = None
@@ -190,7 +190,7 @@ class Output(Struct):
     outputs: list[Output] | None = None
 
 
-class Constant(Struct):
+class Constant(Struct, omit_defaults=True):
     """What a `get_attr` node reads: a tensor (small ones with a digest), or the type of something else."""
 
     dtype: str | None = None
@@ -201,7 +201,7 @@ class Constant(Struct):
     repr: str | None = None
 
 
-class Node(Struct):
+class Node(Struct, omit_defaults=True):
     """A node of a graph.
 
     Attributes:
@@ -230,7 +230,7 @@ class Node(Struct):
     value: Size | None = None
     layer: int | None = None
     source: int | None = None
-    origins: list[int] = field(default_factory=list[int], name="from")
+    origins: list[int] = field(default_factory=list, name="from")
     input: str | None = None
     outputs: list[Output] | None = None
     constant: Constant | None = None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import msgspec
 
 from cutaway.dump import schema
 from cutaway.dump.schema import Node, NodeTable
-from cutaway.errors import DumpError
+from cutaway.errors import DumpError, SelectorError
 from cutaway.record.layers import render_layers
+from cutaway.record.layers.rows import renamed_input
 
 _NUMBER = re.compile(r"\d+")
 
@@ -86,7 +89,12 @@ class Snapshot(schema.SnapshotTaken, tag="snapshot", dict=True):
 
         Raises:
             DumpError: the node table is missing or broken.
+            SelectorError: no layer matches `only`.
         """
+        if only is not None and not any(fnmatchcase(layer, only) for layer in self.layers):
+            near = tuple(get_close_matches(only, self.layers, 3))
+            cure = f"did you mean {' or '.join(near)}" if near else f"the layers are {', '.join(self.layers)}"
+            raise SelectorError(f"no layer matches {only!r}", "", cure, candidates=near)
         path = self.selector.partition("/")[2] or self.selector
         counts = [f"{len(self.layers)} layers", f"{self.node_count} nodes"]
         facts = [path, self.dump.model(self.compilation), self.compilation, *counts]
@@ -171,7 +179,13 @@ def _pattern(fqn: str) -> str:
 def _renamed(table: NodeTable, layer_map: Mapping[str, str]) -> NodeTable:
     """A table under other layers' names."""
     layers = [[_renamed_layer(layer, layer_map) for layer in path] for path in table.layers]
-    return msgspec.structs.replace(table, layers=layers)
+    nodes = [
+        node
+        if node.input is None
+        else msgspec.structs.replace(node, input=renamed_input(node.input, layer_map))
+        for node in table.nodes
+    ]
+    return msgspec.structs.replace(table, layers=layers, nodes=nodes)
 
 
 def _renamed_layer(layer: str, layer_map: Mapping[str, str]) -> str:

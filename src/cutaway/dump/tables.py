@@ -77,7 +77,7 @@ def _tagged_problems(value: dict[str, Any], before: set[int]) -> Iterator[str]:
         return
     [(tag, inner)] = value.items()
     if tag == "node":
-        if inner not in before or not isinstance(inner, int):
+        if not isinstance(inner, int) or inner not in before:
             yield f"refers to node {inner}, which does not come before it"
     elif tag in LISTS:
         pairs = tag != "dict" or (isinstance(inner, list) and all(_is_pair(each) for each in inner))

@@ -199,9 +199,8 @@ class _Check:
         try:
             return self.folder.read(path)
         except DumpError as error:
-            self._problem(
-                "missing" if "missing" in error.what else "unsafe", path, f"{error.what}: {error.why}"
-            )
+            missing = "is missing" in error.what
+            self._problem("missing" if missing else "unsafe", path, "is missing" if missing else error.why)
             return None
 
     def _leftovers(self) -> None:

@@ -1,7 +1,5 @@
 """Structured text: what people read (goldens), and what must hold for any table (properties)."""
 
-# ruff: noqa: RUF001  (the text has an en dash for "to" and a multiplication sign for "times")
-
 from __future__ import annotations
 
 import re
@@ -95,6 +93,20 @@ def test_a_weight_of_the_next_layer_is_no_difference() -> None:
     for i in range(5):
         value = maker.call("aten.mm.default", [value, weights[i + 1]], f"layers.{i}")
     assert "×5 identical, shown once\n" in render(maker.table())
+
+
+def test_weights_of_a_model_that_is_no_self_are_weights() -> None:
+    """A compiled function that calls a model: layers and weights stand under the variable's name."""
+    maker = TableMaker({f"net.layers.{i}": "Layer" for i in range(3)})
+    value = maker.input("x", ["s72", 8])
+    for i in range(3):
+        value = maker.call(
+            "aten.mm.default", [value, maker.input(f"net.layers.{i}.w", [8, 8])], f"net.layers.{i}"
+        )
+    text = render(maker.table())
+    assert "weights: 3 tensors" in text
+    assert "mm = aten.mm(x, w)" in text
+    assert "×3 identical, shown once\n" in text
 
 
 def test_a_table_without_layers_keeps_its_order() -> None:

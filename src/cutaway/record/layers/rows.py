@@ -121,7 +121,7 @@ class _Reader:
     def _row(self, node: Mapping[str, Any]) -> Row:
         refs: list[int] = []
         layer, source = node.get("layer"), node.get("source")
-        name, path = str(node["name"]), self._input(str(node.get("input") or ""))
+        name, path = str(node["name"]), renamed_input(str(node.get("input") or ""), self._layer_map)
         return Row(
             id=int(node["id"]),
             name=name,
@@ -154,23 +154,24 @@ class _Reader:
         pairs = [name.rpartition(": ") for name in names]
         return tuple((self._layer_map.get(fqn, fqn), cls) for fqn, _, cls in pairs)
 
-    def _input(self, path: str) -> str:
-        """A weight's model path, with its layer renamed as the layer map says."""
-        own = "self." if path.startswith("self.") else ""
-        fqn, rest = path.removeprefix(own), ""
-        while fqn and self._layer_map:
-            if fqn in self._layer_map:
-                return f"{own}{self._layer_map[fqn]}{rest}"
-            fqn, _, last = fqn.rpartition(".")
-            rest = f".{last}{rest}"
-        return path
-
     def _weight(self, path: str) -> str:
         """The path of a weight: what begins with `self`, or with the name under which the layers stand."""
         root, dot, rest = path.partition(".")
         if not dot:
             return ""
         return rest if root == "self" else path if root in self._roots else ""
+
+
+def renamed_input(path: str, layer_map: Mapping[str, str]) -> str:
+    """A weight's model path with its layer renamed: by the innermost layer that the map has."""
+    own = "self." if path.startswith("self.") else ""
+    fqn, rest = path.removeprefix(own), ""
+    while fqn and layer_map:
+        if fqn in layer_map:
+            return f"{own}{layer_map[fqn]}{rest}"
+        fqn, _, last = fqn.rpartition(".")
+        rest = f".{last}{rest}"
+    return path
 
 
 def _body(rows: Iterable[Row], only: str | None) -> list[Row]:
