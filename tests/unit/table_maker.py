@@ -96,7 +96,10 @@ def decoder(layers: int, *, kinds: dict[int, str] | None = None, unknown: bool =
         }
     maker = TableMaker(classes)
     ids = maker.input("input_ids", ["s72"], "int64")
-    maker.input("s72", [], "SymInt").update(shape=None, stride=None, value="s72")
+    size = maker.input("s72", [], "SymInt")
+    for key in ("shape", "stride", "device"):
+        del size[key]
+    size["value"] = "s72"
     positions = maker.input("positions", ["s72"], "int64")
     weights = [_weights(maker, i) for i in range(layers)]
     embedding = maker.input("self.embed_tokens.weight", [1024, 256])
