@@ -16,9 +16,7 @@ from cutaway.dump.select import matching, unknown
 Part = Annotated[
     str | None, typer.Argument(metavar="SELECTOR", help="Only what has this in its path, such as piece_02.")
 ]
-Everything = Annotated[
-    bool, typer.Option("--all", help="Also list passes that changed nothing, and every kernel.")
-]
+Everything = Annotated[bool, typer.Option("--all", help="Also list passes that changed nothing, and every kernel.")]
 
 
 def ls(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cutaway.cli.output import Styled, aligned
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot
 from cutaway.dump.compilation import Step
-from cutaway.dump.fold import fold_pieces, fold_ranges, fold_ranks
+from cutaway.dump.fold import course, fold_pieces, fold_ranges, fold_ranks
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -31,9 +31,7 @@ def dump_lines(dump: Dump, wanted: frozenset[str] | None, everything: bool) -> I
         yield []
         yield from _compilation_head(compilation)
         rows = _Rows(wanted, everything).of(compilation)
-        columns = iter(
-            aligned([list(HEAD), *(row for _, row in rows if isinstance(row, list))], right=(1, 3), most=72)
-        )
+        columns = iter(aligned([list(HEAD), *(row for _, row in rows if isinstance(row, list))], right=(1, 3), most=72))
         yield [("  " + "  ".join(next(columns)), "dim")]
         for style, row in rows:
             text = "  ".join(next(columns)) if isinstance(row, list) else row
@@ -47,9 +45,7 @@ def _head(dump: Dump) -> Iterator[list[Styled]]:
     if info is not None and info.argv:
         yield [(" ".join(info.argv), "dim")]
     if len(dump.runs) > 1:
-        yield [
-            (f"other runs: {_some([name for name in dump.runs if name != dump.run])} (choose with --run)", "")
-        ]
+        yield [(f"other runs: {_some([name for name in dump.runs if name != dump.run])} (choose with --run)", "")]
     for same in fold_ranks(dump) if len(dump.processes) > 1 else ():
         names = [same.shown, *same.others]
         graphs = "the same graphs" if dump.process in names else "other graphs"
@@ -97,10 +93,10 @@ class _Rows:
         for same in fold_pieces(compilation):
             piece = pieces.get(same.shown)
             if piece is not None:
-                rows += self._piece(piece, same.others, [pieces[name] for name in same.others])
+                rows += self._piece(piece, [pieces[name] for name in same.others])
         return rows
 
-    def _piece(self, piece: Piece, names: Sequence[str], others: Sequence[Piece]) -> list[Row]:
+    def _piece(self, piece: Piece, others: Sequence[Piece]) -> list[Row]:
         rows = self._steps([step for step in piece.steps if step.range is None])
         for same in fold_ranges(piece):
             inside = self._steps([step for step in piece.steps if step.range == same.shown])
@@ -109,11 +105,24 @@ class _Rows:
             rows += inside
             for name in same.others if self._everything or not inside else ():
                 rows += self._steps([step for step in piece.steps if step.range == name])
-        repeated = [row for other in others for row in self._steps(other.steps)]
-        if rows and names:
-            count = f"{TIMES}{len(names) + 1}"
-            rows.insert(0, ("bold", f"{piece.name} {count}: {_some(names)} same as {piece.name}"))
-        return rows + (repeated if self._everything or not rows else [])
+        if rows and others:
+            some = _some([other.name for other in others])
+            rows.insert(0, ("bold", f"{piece.name} {TIMES}{len(others) + 1}: {some} same as {piece.name}"))
+        return rows + self._repeated(piece, others, listed=self._everything or not rows)
+
+    def _repeated(self, piece: Piece, others: Sequence[Piece], listed: bool) -> list[Row]:
+        """Pieces that repeat another: nothing to list, unless they were compiled by themselves."""
+        rows: list[Row] = []
+        again: list[str] = []
+        for other in others:
+            if listed or course(other) not in ((), course(piece)):
+                rows += self._steps(other.steps)
+            elif course(other):
+                again.append(other.name)
+        if again:
+            text = f"  {_some(again)}: compiled too, through the same graphs (--all lists them)"
+            rows.insert(0, ("dim", text))
+        return rows
 
     def _steps(self, steps: Sequence[Step]) -> list[Row]:
         snapshots = {step.selector for step in steps if isinstance(step, Snapshot)}

@@ -25,11 +25,11 @@ FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, sign
 def run(
     command: Annotated[
         list[str],
-        typer.Argument(metavar="-- PROGRAM [ARGS]...", help="The program to run, after two dashes."),
+        typer.Argument(
+            metavar="PROGRAM", help="The program and its arguments, after two dashes: -- python serve.py --port 80"
+        ),
     ],
-    dump: Annotated[
-        str, typer.Option("--dump", metavar="PATH", help="Where the dump goes.")
-    ] = "cutaway-dump",
+    dump: Annotated[str, typer.Option("--dump", metavar="PATH", help="Where the dump goes.")] = "cutaway-dump",
     as_json: Annotated[
         bool, typer.Option("--json", help="Say where the dump is as one line of JSON, on standard error.")
     ] = False,

@@ -14,21 +14,15 @@ from cutaway.errors import UsageError
 
 Selector = Annotated[
     str,
-    typer.Argument(
-        metavar="SELECTOR", help="A path as `cutaway ls` prints it, or any unambiguous part of one."
-    ),
+    typer.Argument(metavar="SELECTOR", help="A path as `cutaway ls` prints it, or any unambiguous part of one."),
 ]
-Layers = Annotated[
-    bool, typer.Option("--layers", help="The graph nested by the model's layers (the default).")
-]
+Layers = Annotated[bool, typer.Option("--layers", help="The graph nested by the model's layers (the default).")]
 Raw = Annotated[bool, typer.Option("--raw", help="The graph as Python that runs again.")]
 CodeView = Annotated[bool, typer.Option("--code", help="The code that the graph became.")]
 Nodes = Annotated[bool, typer.Option("--nodes", help="One line a node, with where it comes from.")]
 Only = Annotated[
     str | None,
-    typer.Option(
-        "--only", metavar="GLOB", help="With --layers: only the layers that match, such as 'layers.3.*'."
-    ),
+    typer.Option("--only", metavar="GLOB", help="With --layers: only the layers that match, such as 'layers.3.*'."),
 ]
 Unfold = Annotated[bool, typer.Option("--unfold", help="With --layers: show identical layers one by one.")]
 
@@ -50,22 +44,16 @@ def show(
     views = {"layers": layers, "raw": raw, "code": code, "nodes": nodes}
     asked = [f"--{name}" for name, wanted in views.items() if wanted]
     if len(asked) > 1:
-        raise UsageError(
-            f"{' and '.join(asked)} exclude each other", "a graph is shown one way at a time", "give one"
-        )
+        raise UsageError(f"{' and '.join(asked)} exclude each other", "a graph is shown one way at a time", "give one")
     if asked not in ([], ["--layers"]) and (only is not None or unfold):
-        raise UsageError(
-            f"--only and --unfold do not go with {asked[0]}", "they are about layers", "leave them out"
-        )
+        raise UsageError(f"--only and --unfold do not go with {asked[0]}", "they are about layers", "leave them out")
     dump = load(path, run, rank)
     found = dump.find(selector)
     if isinstance(found, Snapshot) and code:
         found = dump.code_of(found)
     view = "code" if isinstance(found, Code) else (asked[0].removeprefix("--") if asked else "layers")
     if isinstance(found, Code) and asked not in ([], ["--code"]):
-        raise UsageError(
-            f"{found.selector!r} is code, no graph", f"it has no {asked[0]} view", "leave the view out"
-        )
+        raise UsageError(f"{found.selector!r} is code, no graph", f"it has no {asked[0]} view", "leave the view out")
     if isinstance(found, Snapshot) and view == "nodes":
         _write_nodes(found, as_json)
     elif as_json:

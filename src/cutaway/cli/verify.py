@@ -19,9 +19,7 @@ def verify(path: DumpPath, run: RunName = None, rank: RankName = None, as_json: 
     """
     reports = check(path, run, rank)
     if as_json:
-        write_json(
-            {"ok": all(report.ok for report in reports), "processes": [_shape(each) for each in reports]}
-        )
+        write_json({"ok": all(report.ok for report in reports), "processes": [_shape(each) for each in reports]})
     else:
         write_lines(line for report in reports for line in _lines(report))
     return 0 if all(report.ok for report in reports) else FINDING

@@ -40,20 +40,31 @@ def fold_ranges(piece: Piece) -> list[Same]:
     return [Same(names[0], tuple(names[1:])) for names in groups.values()]
 
 
+def course(piece: Piece) -> tuple[object, ...]:
+    """What a piece went through after the split, by range: equal for pieces that were compiled alike.
+
+    Empty for a repeated piece that was not compiled by itself, which is the rule.
+    """
+    return tuple(
+        (compile_range, _course([step for step in piece.steps if step.range == compile_range]))
+        for compile_range in piece.ranges
+    )
+
+
 def fold_ranks(dump: Dump) -> list[Same]:
     """The processes of a dump's run; those that recorded the same graphs are together. Raises DumpError."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for process in dump.processes:
         other = dump if process == dump.process else dump.sibling(process)
-        course = tuple((name, _course(part.steps)) for name, part in sorted(other.compilations.items()))
-        groups.setdefault(course, []).append(process)
+        graphs = tuple((name, _course(part.steps)) for name, part in sorted(other.compilations.items()))
+        groups.setdefault(graphs, []).append(process)
     return [Same(names[0], tuple(names[1:])) for names in groups.values()]
 
 
 def _course(steps: Sequence[Step]) -> tuple[object, ...]:
-    """The graphs that steps went through, in the order of their names and without the range in them."""
-    return tuple(
-        (step.piece, step.selector.rpartition("/")[2], step.graph)
-        for step in sorted(steps, key=lambda step: (step.piece or "", step.seq))
-        if isinstance(step, Snapshot)
-    )
+    """The graphs that steps went through, piece by piece, whatever pieces and ranges are called."""
+    pieces: dict[str | None, list[tuple[str, str]]] = {}
+    for step in steps:
+        if isinstance(step, Snapshot):
+            pieces.setdefault(step.piece, []).append((step.selector.rpartition("/")[2], step.graph))
+    return tuple(tuple(graphs) for graphs in pieces.values())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dump_maker import make_dump
+from dump_maker import make_dump, make_process, manifest, piece
 from syrupy.assertion import SnapshotAssertion
 
 LOWERING = "range_1_4096/post_grad.2.VllmIRLoweringPass"
@@ -32,6 +33,26 @@ def test_ls_of_one_run_of_several_that_was_killed(
     monkeypatch.chdir(tmp_path)
     make_dump(tmp_path / "dump", runs=2, layers=8, ended=False)
     assert cutaway("ls", "dump").out == snapshot
+
+
+def test_ls_of_repeated_pieces_that_were_compiled_by_themselves(cutaway: Any, tmp_path: Path) -> None:
+    """One through the same graphs as the first, which is counted; one through others, which is listed."""
+    maker = make_process(tmp_path / "p")
+    for name, lowered in (("piece_04", True), ("piece_06", False)):
+        here = f"backbone/{name}/range_1_4096"
+        for leaf, table in (
+            ("before_post_grad", piece(0)),
+            ("post_grad.2.VllmIRLoweringPass", piece(0, lowered=True)),
+            ("post_grad", piece(0, lowered=lowered)),
+        ):
+            maker.snapshot(f"{here}/{leaf}", "post_grad", table, f"backbone/{name}/{leaf}")
+    # The first piece for one range only, so that the second went through the same.
+    events = [event for event in manifest(tmp_path / "p") if event.get("range") != "8_8"]
+    (tmp_path / "p" / "manifest.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    out = cutaway("ls", str(tmp_path / "p")).out
+    assert "piece_04: compiled too, through the same graphs" in out
+    assert "backbone/piece_06/range_1_4096/post_grad " in out
+    assert "backbone/piece_04/range_1_4096/post_grad " not in out
 
 
 @pytest.mark.parametrize(
@@ -60,9 +81,7 @@ def test_verify_of_a_whole_dump(cutaway: Any, dump: str, snapshot: SnapshotAsser
     assert ran.out == snapshot
 
 
-def test_verify_of_a_damaged_dump(
-    cutaway: Any, dump: str, process: Path, snapshot: SnapshotAssertion
-) -> None:
+def test_verify_of_a_damaged_dump(cutaway: Any, dump: str, process: Path, snapshot: SnapshotAssertion) -> None:
     (process / "backbone/99.execution_code.py").unlink()
     with (process / "backbone/00.captured.py").open("a") as file:
         file.write("more")

@@ -97,10 +97,7 @@ def test_show_json(cutaway: Any, dump: str) -> None:
 
 def test_show_json_of_a_graph_is_its_node_table(cutaway: Any, dump: str, process: Path) -> None:
     shape = json.loads(cutaway("show", dump, "backbone/captured", "--nodes", "--json").out)
-    assert (
-        shape["table"]["nodes"]
-        == json.loads((process / "nodes" / f"{shape['graph']}.json").read_text())["nodes"]
-    )
+    assert shape["table"]["nodes"] == json.loads((process / "nodes" / f"{shape['graph']}.json").read_text())["nodes"]
 
 
 def test_verify_json(cutaway: Any, dump: str, process: Path) -> None:
@@ -150,9 +147,7 @@ def test_a_reader_that_goes_away_is_no_error(dump: str) -> None:
     assert (ran.stdout, ran.stderr) == ("0\n", "")
 
 
-@pytest.mark.parametrize(
-    "arguments", [("ls",), ("show", "backbone/captured"), ("show", "execution"), ("verify",)]
-)
+@pytest.mark.parametrize("arguments", [("ls",), ("show", "backbone/captured"), ("show", "execution"), ("verify",)])
 def test_no_torch(dump: str, arguments: tuple[str, ...]) -> None:
     first, *rest = arguments
     program = f"""
@@ -162,9 +157,7 @@ def test_no_torch(dump: str, arguments: tuple[str, ...]) -> None:
         assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
         sys.exit(code)
     """
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False
-    )
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout
 
