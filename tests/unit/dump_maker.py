@@ -69,9 +69,7 @@ class DumpMaker:
         more = {"compile_id": "0/0", "recompile": 0, "reason": [], "folder": name}
         self.event("compilation", name, **{**known, **more, **facts})
 
-    def snapshot(
-        self, selector: str, stage: str, table: dict[str, Any], file: str, **facts: Any
-    ) -> dict[str, Any]:
+    def snapshot(self, selector: str, stage: str, table: dict[str, Any], file: str, **facts: Any) -> dict[str, Any]:
         """A snapshot; its files are written unless an earlier one had the same graph."""
         graph = fingerprint(table)
         files: list[dict[str, Any]] = []
@@ -188,9 +186,7 @@ def make_process(folder: Path, *, rank: int = 0, layers: int = 4, ended: bool = 
     maker.snapshot("backbone/after_split", "after_split", calls.table(), "backbone/02.after_split")
     for compile_range in ("1_4096", "8_8"):
         _compiled(maker, "piece_02", compile_range, "backbone/04.piece_02")
-    maker.code(
-        "backbone/execution_code", "execution_code", "backbone/99.execution_code.py", "def run(): ...\n"
-    )
+    maker.code("backbone/execution_code", "execution_code", "backbone/99.execution_code.py", "def run(): ...\n")
     maker.event("metric", "backbone", kind="compile_time", values={"seconds": 1.5}, piece=None, range=None)
     maker.event("error", "backbone", where="hook", error="ValueError: no", traceback="Traceback …")
     maker.event("novelty", "backbone", something="a kind of event from the future")

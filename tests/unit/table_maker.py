@@ -47,9 +47,7 @@ class TableMaker:
         parts = fqn.split(".") if fqn else []
         around = [".".join(parts[:count]) for count in range(len(parts) + 1)]
         path = tuple(
-            f"{name}: {self.classes[name]}" if name else self.classes[name]
-            for name in around
-            if name in self.classes
+            f"{name}: {self.classes[name]}" if name else self.classes[name] for name in around if name in self.classes
         )
         return self.paths.setdefault(path, len(self.paths))
 
@@ -156,9 +154,7 @@ def _decoder_layer(
     )
     if kind == "gated":
         hidden = maker.call("aten.sigmoid.default", [hidden], attention)
-    hidden = maker.call(
-        "aten.mm.default", [hidden, weights["mlp.up_proj"]], f"{here}.mlp", shape=["s72", 768]
-    )
+    hidden = maker.call("aten.mm.default", [hidden, weights["mlp.up_proj"]], f"{here}.mlp", shape=["s72", 768])
     index = {"tuple": [{"slice": [None, None, None]}, {"slice": [0, 384, None]}]}
     half = maker.call("operator.getitem", [hidden, index], f"{here}.mlp", shape=["s72", 384])
     half["stride"] = [768, 1]

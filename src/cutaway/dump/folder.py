@@ -42,9 +42,7 @@ class ProcessFolder:
         if not path.exists():
             raise DumpError(f"{relative!r} is missing", "it was announced, so it was there once", _VERIFY)
         if not path.is_file():
-            raise DumpError(
-                f"{relative!r} is no ordinary file", "only those are read", "do not trust this dump"
-            )
+            raise DumpError(f"{relative!r} is no ordinary file", "only those are read", "do not trust this dump")
         return path
 
     def read(self, relative: str) -> bytes:

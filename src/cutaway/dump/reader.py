@@ -96,16 +96,12 @@ class Dump:
         for event in events:
             self._take(event)
         if not self.complete:
-            self.notes.append(
-                "incomplete: the process was killed before it said that it had ended, or still runs"
-            )
+            self.notes.append("incomplete: the process was killed before it said that it had ended, or still runs")
 
     @property
     def selectors(self) -> list[str]:
         """Everything that `find` can find, in order."""
-        return [
-            step.selector for name in self.compilations.values() for step in (*name.snapshots, *name.codes)
-        ]
+        return [step.selector for name in self.compilations.values() for step in (*name.snapshots, *name.codes)]
 
     @cached_property
     def context(self) -> dict[str, Any]:

@@ -280,6 +280,4 @@ class NodeTable(Struct, kw_only=True):
         return None if node.source is None else self.sources[node.source]
 
 
-AnyEvent = (
-    Run | CompilationStarted | SnapshotTaken | PassRan | CodeWritten | CacheAsked | Metric | Failure | End
-)
+AnyEvent = Run | CompilationStarted | SnapshotTaken | PassRan | CodeWritten | CacheAsked | Metric | Failure | End

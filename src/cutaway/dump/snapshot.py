@@ -180,9 +180,7 @@ def _renamed(table: NodeTable, layer_map: Mapping[str, str]) -> NodeTable:
     """A table under other layers' names."""
     layers = [[_renamed_layer(layer, layer_map) for layer in path] for path in table.layers]
     nodes = [
-        node
-        if node.input is None
-        else msgspec.structs.replace(node, input=renamed_input(node.input, layer_map))
+        node if node.input is None else msgspec.structs.replace(node, input=renamed_input(node.input, layer_map))
         for node in table.nodes
     ]
     return msgspec.structs.replace(table, layers=layers, nodes=nodes)

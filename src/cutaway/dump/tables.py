@@ -32,9 +32,7 @@ def decode_table(content: bytes, path: str) -> tuple[NodeTable, dict[str, Any]]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem, table, plain = str(error), NodeTable(nodes=[]), {}
     if problem:
-        raise DumpError(
-            f"{path!r} is no node table", problem, "run `cutaway verify` to see what else is wrong"
-        )
+        raise DumpError(f"{path!r} is no node table", problem, "run `cutaway verify` to see what else is wrong")
     return table, plain
 
 

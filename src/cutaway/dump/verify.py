@@ -128,9 +128,7 @@ class _Check:
             elif line.event is None:
                 self._note("manifest", where, "a kind of event that this Cutaway does not know")
             if line.seq is not None and line.seq != expected:
-                self._problem(
-                    "manifest", where, f"event {expected} should stand here, but it is event {line.seq}"
-                )
+                self._problem("manifest", where, f"event {expected} should stand here, but it is event {line.seq}")
             expected = (line.seq if line.seq is not None else expected) + 1
         if not any(isinstance(line.event, schema.Run) for line in lines[:1]):
             self._problem("manifest", f"{MANIFEST}:1", "the first event does not say which run this is")
@@ -152,17 +150,13 @@ class _Check:
         """What a step is said to be the same as came before it, and is the same."""
         other = self.steps.get(name)
         if other is None or not other.files:
-            self._problem(
-                "reference", step.selector, f"is the same as {name!r}, which the dump does not have"
-            )
+            self._problem("reference", step.selector, f"is the same as {name!r}, which the dump does not have")
         elif isinstance(step, schema.SnapshotTaken) and step.graph != getattr(other, "graph", None):
             self._problem("reference", step.selector, f"is not the same graph as {name!r}")
 
     def _origins(self, step: schema.SnapshotTaken, count: int) -> None:
         if count != step.node_count:
-            self._problem(
-                "reference", step.selector, f"has origins for {count} nodes, but {step.node_count} nodes"
-            )
+            self._problem("reference", step.selector, f"has origins for {count} nodes, but {step.node_count} nodes")
 
     def _file(self, file: schema.File, step: schema.SnapshotTaken | schema.CodeWritten) -> None:
         """A file is there, and is the file that was announced."""
@@ -214,9 +208,7 @@ class _Check:
             elif self.report.complete:
                 self._problem("unannounced", path, "no event announces this file")
             else:
-                self._note(
-                    "unannounced", path, "written, but the process was stopped before it was announced"
-                )
+                self._note("unannounced", path, "written, but the process was stopped before it was announced")
 
 
 def _files_below(folder: ProcessFolder) -> Iterator[str]:

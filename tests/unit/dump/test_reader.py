@@ -178,9 +178,7 @@ class TestWhatIsInIt:
 
     def test_layers_that_do_not_correspond_are_not_renamed(self, process: Path) -> None:
         number = next(
-            i
-            for i, event in enumerate(manifest(process))
-            if event.get("selector") == "backbone/piece_06/piece"
+            i for i, event in enumerate(manifest(process)) if event.get("selector") == "backbone/piece_06/piece"
         )
         edit(process, number, layers=["layers.2", "norm", "layers.3"])
         assert load(process).snapshots["backbone/piece_06/piece"].layer_map == {}
@@ -314,9 +312,7 @@ class TestDamage:
 
     def test_a_newer_schema(self, process: Path) -> None:
         edit(process, 0, schema=2)
-        with pytest.raises(
-            SchemaError, match=r"newer Cutaway\. it has schema 2, this one reads up to 1\. upgrade"
-        ):
+        with pytest.raises(SchemaError, match=r"newer Cutaway\. it has schema 2, this one reads up to 1\. upgrade"):
             load(process)
 
     def test_a_newer_schema_whose_run_event_changed(self, process: Path) -> None:
@@ -390,9 +386,7 @@ class TestDamage:
 
 
 class TestUntrusted:
-    @pytest.mark.parametrize(
-        "path", ["../../secret", "/etc/hostname", "a/../../../secret", "", "a\0b", "..\\secret"]
-    )
+    @pytest.mark.parametrize("path", ["../../secret", "/etc/hostname", "a/../../../secret", "", "a\0b", "..\\secret"])
     def test_paths_that_lead_out(self, process: Path, path: str) -> None:
         (process.parent.parent / "secret").write_text("secret")
         self.point(process, path)
@@ -441,9 +435,7 @@ def test_a_large_manifest_is_read_at_once_and_graphs_are_not(tmp_path: Path) -> 
         maker.snapshot(f"backbone/{name}/piece", "piece", piece(i), f"backbone/{name}/00.piece")
         for compile_range in ("1_4096", "8_8"):
             for number in range(15):
-                maker.ran(
-                    f"backbone/{name}/range_{compile_range}/post_grad.{number}.SomePass", "custom_pass", 5
-                )
+                maker.ran(f"backbone/{name}/range_{compile_range}/post_grad.{number}.SomePass", "custom_pass", 5)
     for table in (tmp_path / "process" / "nodes").iterdir():
         table.unlink()
     times = list[float]()

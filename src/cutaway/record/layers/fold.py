@@ -85,9 +85,7 @@ class _Run:
         self.ops = [tuple([self._op(row, layer) for row in self.rows(layer)]) for layer in self.layers]
         # What a layer takes from before it may come from anywhere unless it follows a layer of its own kind.
         self._loose = [i == 0 or ops != self.ops[i - 1] for i, ops in enumerate(self.ops)]
-        self.keys = [
-            tuple([self._key(row, i) for row in self.rows(layer)]) for i, layer in enumerate(self.layers)
-        ]
+        self.keys = [tuple([self._key(row, i) for row in self.rows(layer)]) for i, layer in enumerate(self.layers)]
 
     def rows(self, layer: Layer) -> list[Row]:
         return self.graph.body[layer.start : layer.stop]

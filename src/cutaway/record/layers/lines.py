@@ -82,9 +82,7 @@ def _input_lines(graph: Graph, fold: bool) -> list[Line]:
             lines.append((f"  {name} {row.text}".rstrip(), row.type + _bounds(graph, row), ""))
     if counts:
         total = sum(counts.values())
-        dtypes = (
-            next(iter(counts)) if len(counts) == 1 else " ".join(f"{d}{TIMES}{n}" for d, n in counts.items())
-        )
+        dtypes = next(iter(counts)) if len(counts) == 1 else " ".join(f"{d}{TIMES}{n}" for d, n in counts.items())
         bytes_ = "" if size is None else f", {short_bytes(size)}"
         lines.append((f"  weights: {total} tensor{'' if total == 1 else 's'}, {dtypes}{bytes_}", "", ""))
     return [("inputs", "", ""), *lines] if lines else []
