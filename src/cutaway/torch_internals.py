@@ -12,11 +12,14 @@ miss the copies:
 * patching a method on a class reaches every instance and every importer.
 """
 
+# This file is where private names are looked up; everywhere else pyright reports them.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import count
 from types import CodeType, FunctionType, ModuleType
@@ -139,7 +142,7 @@ _capture = threading.local()
 
 
 @contextmanager
-def _capturing() -> Iterator[list[fx.GraphModule]]:
+def _capturing() -> Generator[list[fx.GraphModule]]:
     _capture.graphs = graphs = []
     try:
         yield graphs
@@ -180,11 +183,6 @@ def current_compile_id() -> str | None:
     """Dynamo's id of the compile on this thread, such as ``0/1`` (frame 0, second compile)."""
     compile_id = torch._guards.CompileContext.current_compile_id()
     return str(compile_id) if compile_id is not None else None
-
-
-def is_fx_graph_tracing() -> bool:
-    """Whether torch is inside a symbolic trace of its own (make_fx, pattern tracing): not a compile's stage."""
-    return bool(torch.fx._symbolic_trace.is_fx_tracing())
 
 
 def caller(match: Callable[[dict[str, Any]], bool], depth: int = 25) -> dict[str, Any] | None:
@@ -360,6 +358,11 @@ def import_block(globals_used: dict[str, Any]) -> str:
     from torch.package import sys_importer  # noqa: PLC0415
 
     return _format_import_block(globals_used, sys_importer)
+
+
+def takes_plain_arguments(graph: fx.Graph) -> bool:
+    """Whether a graph's code takes its inputs one by one (torch/fx/graph.py, CodeGen), not as nested lists."""
+    return type(graph._codegen) is torch.fx.graph.CodeGen
 
 
 def tensor_constant(value: torch.Tensor) -> bytes | None:

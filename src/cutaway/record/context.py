@@ -7,7 +7,7 @@ default one knows nothing beyond what torch itself tells.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ def where() -> Where:
 
 
 @contextmanager
-def at(**changes: str | None) -> Iterator[None]:
+def at(**changes: str | None) -> Generator[None]:
     """Within the block, events belong to this place: ``at(piece="piece_02", range="1_4096")``."""
     token = _WHERE.set(replace(_WHERE.get(), **changes))
     try:

@@ -57,8 +57,9 @@ def plain(value: Any, depth: int = 6) -> Any:
         return {str(key): plain(part, depth - 1) for key, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(part, depth - 1) for part in value]
-    if hasattr(value, "to_diff_dict"):  # a transformers configuration
-        return plain(value.to_diff_dict(), depth - 1)
+    describe = getattr(value, "to_diff_dict", None)  # a transformers configuration
+    if describe is not None:
+        return plain(describe(), depth - 1)
     return str(value)
 
 

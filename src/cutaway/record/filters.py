@@ -35,9 +35,7 @@ class Filters:
     functions: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, stages: Globs = None, passes: Globs = None, pieces: Globs = None, functions: Globs = None
-    ) -> Filters:
+    def of(cls, stages: Globs = None, passes: Globs = None, pieces: Globs = None, functions: Globs = None) -> Filters:
         """Raises UsageError for a stage glob that no stage's name matches."""
         names = [stage.name for stage in STAGES]
         for glob in _tuple(stages):

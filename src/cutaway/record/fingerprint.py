@@ -49,7 +49,9 @@ class _Canonical:
 
     def value(self, row: dict[str, Any]) -> list[Any]:
         keys = ("dtype", "shape", "stride", "offset", "device", "value", "requires_grad")
-        return [self.sizes(row.get(key)) if key in ("shape", "stride", "offset", "value") else row.get(key) for key in keys]
+        return [
+            self.sizes(row.get(key)) if key in ("shape", "stride", "offset", "value") else row.get(key) for key in keys
+        ]
 
     def sizes(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -25,7 +25,7 @@ from cutaway import torch_internals
 from cutaway.record import output_code
 from cutaway.record.compilation import Scope
 from cutaway.record.origins import Frozen, freeze, same
-from cutaway.record.recorder import Recorder
+from cutaway.record.recorder import PassRun, Recorder
 
 Payload = Callable[[], Any]
 RecordHandler = Callable[[Mapping[str, Any], Payload], None]
@@ -52,12 +52,13 @@ _CACHES = {
 _PARTS = {"before_pre_grad": "pre_grad", "before_joint": "joint", "before_post_grad": "post_grad"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _OpenPass:
     gm: fx.GraphModule
     before: Frozen
     entered: float
     host: bool
+    holds_passes: bool = False
 
 
 class Hooks:
@@ -125,19 +126,19 @@ class Hooks:
             return None
 
         def enter(original: Callable[..., Any]) -> Callable[..., Any]:
-            def __enter__(observer: Any) -> Any:
-                entered = original(observer)
+            def entered(observer: Any) -> Any:
+                result = original(observer)
                 self._entered(observer.gm)
-                return entered
+                return result
 
-            return __enter__
+            return entered
 
         def leave(original: Callable[..., Any]) -> Callable[..., Any]:
-            def __exit__(observer: Any, *error: Any) -> Any:
+            def left(observer: Any, *error: Any) -> Any:
                 self._left(observer.gm, observer.passname, error[0] if error else None)
                 return original(observer, *error)
 
-            return __exit__
+            return left
 
         undo_enter = torch_internals.patch_method(owner, "__enter__", enter)
         undo_leave = torch_internals.patch_method(owner, "__exit__", leave)
@@ -197,7 +198,7 @@ class Hooks:
 
     def _captured(self, gm: fx.GraphModule) -> None:
         found = torch_internals.captured_function()
-        code, arguments = found if found else (None, {})
+        code, arguments = found or (None, {})
         compilation = self.recorder.begin(code, arguments, gm)
         self.recorder.graph("captured", gm)
         breaks = self._breaks.pop(compilation.compile_id, [])
@@ -266,7 +267,9 @@ class Hooks:
     def _metrics(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
         compile_id = metadata.get("compile_id") or torch_internals.current_compile_id()
         compilation = self.recorder.compiled_as(str(compile_id))
-        values = {key: value for key, value in metadata.items() if isinstance(value, (int, float, str)) and key != "config"}
+        values = {
+            key: value for key, value in metadata.items() if isinstance(value, (int, float, str)) and key != "config"
+        }
         for text in self._breaks.pop(str(compile_id), []):
             self.recorder.metric("graph_break", {"reason": text.strip(), "compile_id": str(compile_id)}, compilation)
         if compilation is not None:
@@ -286,9 +289,10 @@ class Hooks:
         self._spent(started)
 
     def _on_pass_exit(self, gm: fx.GraphModule, name: str, error: type[BaseException] | None) -> None:
-        outer = [open_pass for open_pass in self._passes() if open_pass.gm is gm][:-1]
-        if any(open_pass.host for open_pass in outer) or (outer and name == "pattern_matcher"):
-            self._close(gm)  # the machinery of a pass that has a name
+        *outer, this = [open_pass for open_pass in self._passes() if open_pass.gm is gm] or [None]
+        machinery = any(open_pass.host for open_pass in outer if open_pass) or (outer and name == "pattern_matcher")
+        if machinery or (this is not None and this.holds_passes):
+            self._close(gm)  # the inside of a pass that has a name, or the frame around the engine's passes
             return
         scope = self.recorder.scope()
         number = scope.pass_numbers["inductor"]
@@ -324,12 +328,16 @@ class Hooks:
         closed = self._close(gm)
         if closed is None:
             return
+        if closed.host:
+            for outer in self._passes():
+                outer.holds_passes = True
         started = perf_counter()
         changed = not same(closed.before, freeze(gm.graph))
         self._spent(started)
         if failed:
             self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
-        self.recorder.ran(stage, gm, name, leaf, number, changed, 1e3 * (started - closed.entered), providers)
+        run = PassRun(name, leaf, number, 1e3 * (started - closed.entered), providers)
+        self.recorder.ran(stage, gm, run, changed)
 
     def _spent(self, started: float) -> None:
         self.recorder.scope().hook_seconds += perf_counter() - started
@@ -366,10 +374,23 @@ class Hooks:
         self._seen_code.add(key)
         recorder = self.recorder
         kernels, scope.kernels = scope.kernels, {}
-        recorder.code("output_code", source, leaf="output_code", file="90.output_code.py", cached=cached,
-                      kernels=kernels, cache_key=cache_key)
+        recorder.code(
+            "output_code",
+            source,
+            leaf="output_code",
+            file="90.output_code.py",
+            cached=cached,
+            kernels=kernels,
+            cache_key=cache_key,
+        )
         for name, (suffix, text) in output_code.kernels(source).items():
-            recorder.code("kernel", text, leaf=f"kernels/{name}", file=f"90.kernels/{name}.{suffix}", cached=cached,
-                          kernels={name: kernels.get(name, [])})
+            recorder.code(
+                "kernel",
+                text,
+                leaf=f"kernels/{name}",
+                file=f"90.kernels/{name}.{suffix}",
+                cached=cached,
+                kernels={name: kernels.get(name, [])},
+            )
         if cached and post_grad:
             recorder.code("post_grad_text", post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True)

@@ -32,7 +32,9 @@ def kernels(source: str) -> dict[str, tuple[str, str]]:
             continue
         call, target = statement.value, statement.targets[0]
         maker = call.func
-        if not (isinstance(maker, ast.Attribute) and isinstance(maker.value, ast.Name) and isinstance(target, ast.Name)):
+        if not (
+            isinstance(maker, ast.Attribute) and isinstance(maker.value, ast.Name) and isinstance(target, ast.Name)
+        ):
             continue
         if maker.value.id != "async_compile":
             continue

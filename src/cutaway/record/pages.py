@@ -59,14 +59,15 @@ def write_readme(root: Path) -> None:
     rows = "\n".join(f"- **{stage.name}** ({stage.maker}): {stage.sentence}" for stage in STAGES)
     aside = root / f".README.{os.getpid()}.tmp"
     aside.write_text(_README.format(stages=rows), encoding="utf-8")
-    os.replace(aside, root / "README.md")
+    aside.replace(root / "README.md")
 
 
 def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
     """``index.md``: a table of every stage and pass, by piece and range, in order."""
     lines = [f"# {compilation.name}", ""]
     facts = {
-        "function": f"`{compilation.function}`" + (f" ({compilation.file}:{compilation.line})" if compilation.file else ""),
+        "function": f"`{compilation.function}`"
+        + (f" ({compilation.file}:{compilation.line})" if compilation.file else ""),
         "model": compilation.model,
         "recompile": f"number {compilation.recompile}" if compilation.recompile else None,
         "because": "; ".join(compilation.reasons) or None,
@@ -75,10 +76,19 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
     lines += _compiled_again(compilation, rows)
     equal = _equal_pieces(compilation)
     if equal:
-        lines += ["", "## Pieces", "", "| piece | layers | equal to it |", "|---|---|---|", *_piece_rows(rows, equal)]
+        lines += [
+            "",
+            "## Pieces",
+            "",
+            "| piece | layers | equal to it |",
+            "|---|---|---|",
+            *_piece_rows(rows, equal),
+        ]
     for (piece, compile_range, phase), group in _groups(rows).items():
         title = " · ".join(part for part in (piece, texts.range_text(compile_range), phase) if part)
-        lines += ["", f"## {title or 'the whole graph'}", "", *_table(group, compilation.root.folder)]
+        lines += ["", f"## {title or 'the whole graph'}", ""]
+        again = _all_as(group)
+        lines += [f"All as in {again}."] if again else _table(group, compilation.root.folder)
     return "\n".join(lines) + "\n"
 
 
@@ -97,11 +107,7 @@ def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> lis
 
 def _equal_pieces(compilation: Compilation) -> dict[str, list[str]]:
     """Piece -> the later pieces that are equal to it, for the first piece of each kind."""
-    return {
-        piece: others
-        for piece, others in compilation.equal_pieces.items()
-        if not others or min(others) > piece
-    }
+    return {piece: others for piece, others in compilation.equal_pieces.items() if not others or min(others) > piece}
 
 
 def _piece_rows(rows: list[dict[str, Any]], equal: Mapping[str, list[str]]) -> list[str]:
@@ -122,6 +128,19 @@ def _groups(rows: list[dict[str, Any]]) -> dict[tuple[Any, Any, Any], list[dict[
         phase = row["phase"] if row["phase"] in ("forward", "backward") else None
         groups.setdefault((row["piece"], row["range"], phase), []).append(row)
     return groups
+
+
+def _all_as(rows: list[dict[str, Any]]) -> str | None:
+    """The one place that holds everything of this group already, if there is one."""
+    shown = [row for row in rows if row["event"] != "pass"]
+    if len(shown) < 2 or any(row["files"] or not row["same_as"] for row in shown):
+        return None
+    places = {
+        row["same_as"].rpartition("/kernels/")[0] or row["same_as"].rpartition("/")[0]
+        for row in shown
+        if row.get("kind") != "kernel"
+    }
+    return places.pop() if len(places) == 1 else None
 
 
 def _table(rows: list[dict[str, Any]], folder: str) -> list[str]:

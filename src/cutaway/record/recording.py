@@ -14,7 +14,8 @@ from cutaway.errors import UsageError
 from cutaway.record.context import Host
 from cutaway.record.filters import Filters, Globs
 from cutaway.record.hooks import Hooks
-from cutaway.record.recorder import Recorder, Settings
+from cutaway.record.recorder import Recorder
+from cutaway.record.session import Settings
 
 
 class Recording(ContextDecorator):

@@ -21,12 +21,12 @@ _BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_fun
 _SMALL = 64
 _WORD = re.compile(r"\w+")
 
-_PREAMBLE = '''
+_PREAMBLE = """
 import sys
 
 import torch
 from torch import device, inf, nan
-'''
+"""
 
 _STAND_IN = '''
 def stand_in(name):
@@ -64,7 +64,7 @@ def tensor(shape, stride, dtype, where):
 
 '''
 
-_MAIN = '''
+_MAIN = """
 def main():
     sizes = dict(argument.split("=") for argument in sys.argv[1:] if "=" in argument)
     torch.manual_seed(0)
@@ -81,7 +81,7 @@ def main():
 
 if __name__ == "__main__":
     main()
-'''
+"""
 
 
 @dataclass
@@ -150,7 +150,12 @@ class _File:
         setup += self.constants(gm, {child for child, _ in children})
         body = [f"class {name}(torch.nn.Module):"]
         if setup:
-            body += ["    def __init__(self):", "        super().__init__()", *(f"        {line}" for line in setup), ""]
+            body += [
+                "    def __init__(self):",
+                "        super().__init__()",
+                *(f"        {line}" for line in setup),
+                "",
+            ]
         body += [f"    {line}".rstrip() for line in code.src.strip("\n").splitlines()]
         self.classes.append("\n".join(body) + "\n")
 
@@ -267,7 +272,7 @@ class _File:
 
 def _flat(graph: fx.Graph) -> fx.Graph:
     """The graph with its inputs as plain positional arguments (AOTAutograd's joint graph takes nested lists)."""
-    if type(graph._codegen) is fx.graph.CodeGen:
+    if torch_internals.takes_plain_arguments(graph):
         return graph
     copy = fx.Graph()
     copy.output(copy.graph_copy(graph, {}))

@@ -42,13 +42,17 @@ def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[s
         compilation.equal_pieces.update({piece: [other for other in equal if other != piece] for piece in equal})
     for piece, table in tables.items():
         compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(table)))
-    origins = stitching_origins(split_gm, {name: inside[piece] for name, piece in pieces.items()}, previous.remembered) if previous else None
+    origins = (
+        stitching_origins(split_gm, {name: inside[piece] for name, piece in pieces.items()}, previous.remembered)
+        if previous
+        else None
+    )
     recorder.graph("after_split", split_gm, origins=origins)
     for submodule, piece in pieces.items():
         gm = split_gm.get_submodule(submodule)
         if isinstance(gm, fx.GraphModule):
             with at(piece=piece):
-                recorder.graph("piece", gm, origins=inside[piece], table=(tables[piece], graphs[piece]))
+                recorder.graph("piece", gm, origins=inside[piece], made=(tables[piece], graphs[piece]))
 
 
 def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[str, str]) -> str:
@@ -66,7 +70,9 @@ def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[
             scopes = compilation.root.children.get(piece)
             names = sorted(scopes.children) if scopes else []
             for other in compilation.equal_pieces.get(piece, []) if not names else []:
-                names = sorted(compilation.root.children[other].children) if other in compilation.root.children else names
+                names = (
+                    sorted(compilation.root.children[other].children) if other in compilation.root.children else names
+                )
             ranges = f" · compiled for {', '.join(names)}" if names else " · runs as it is"
             shown.append(f"    # {piece} · {compilation.piece_layers.get(piece, '')}{ranges}")
         shown.append(line)

@@ -93,7 +93,7 @@ class DumpWriter:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 aside.write_bytes(content)
-                os.replace(aside, target)
+                aside.replace(target)
             except OSError as error:
                 self.failure = error
                 aside.unlink(missing_ok=True)

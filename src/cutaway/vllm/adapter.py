@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -58,7 +58,7 @@ class Adapter:
         self.recorder, self.hooks = process.recorder, process.hooks
         self.host = VllmHost()
         self.recorder.join(self.host)
-        self.pieces: dict[int, tuple[fx.GraphModule, str]] = {}
+        self.pieces: dict[int, tuple[Any, str]] = {}
         self.here = threading.local()  # what this thread is inside of
         self.loaded: dict[int, tuple[Any, list[Any]]] = {}
 
@@ -76,7 +76,9 @@ class Adapter:
         watcher.watch(wrapper, "aot_compile", place=self.model)
         watcher.watch(wrapper, "__call__", place=self.model)
         watcher.watch(manager, "compile", place=self.piece)
-        watcher.watch("vllm.compilation.decorators", "_try_load_aot_compiled_fn", place=self.model, after=self.model_loaded)
+        watcher.watch(
+            "vllm.compilation.decorators", "_try_load_aot_compiled_fn", place=self.model, after=self.model_loaded
+        )
         watcher.watch(artifacts, "load_all", after=self.pieces_loaded)
         watcher.replace("torch._inductor.standalone_compile:AOTCompiledArtifact", "deserialize", self.load_artifact)
         watcher.replace(
@@ -102,7 +104,7 @@ class Adapter:
         return getattr(self.here, "patterns", None)
 
     @contextmanager
-    def model(self, model: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+    def model(self, model: Any, *args: Any, **kwargs: Any) -> Generator[None]:
         """Within a call that compiles a model: vLLM's tag (``backbone``, ``eagle_head``) and the architecture."""
         self.host.config = getattr(model, "vllm_config", self.host.config)
         tag = getattr(model, "_compile_tag", "") or getattr(model, "_compile_prefix", "")
@@ -117,6 +119,7 @@ class Adapter:
         if compilation is not None and not compilation.finished:
             self.recorder.metric("compile_time", {"seconds": round(seconds, 3)}, compilation)
             self.recorder.finish(compilation)
+            self.pieces.clear()
 
     # -- graphs that vLLM logs --------------------------------------------------------------------------
 
@@ -150,7 +153,10 @@ class Adapter:
         names: list[str] = found["submod_names"] if found else []
         calls = {f"__vllm_submods__[{index}]": piece_name(name) for index, name in enumerate(names)}
         text = str(payload_fn())
-        calls |= {inner: f"piece_{int(inner.rsplit('_', 1)[1]):02d}" for inner in re.findall(r"__vllm_inlined_submods__\d+", text)}
+        calls |= {
+            inner: f"piece_{int(inner.rsplit('_', 1)[1]):02d}"
+            for inner in re.findall(r"__vllm_inlined_submods__\d+", text)
+        }
         text = comment_execution_code(text, self.recorder.current(), calls)
         self.recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
 
@@ -169,7 +175,7 @@ class Adapter:
     # -- pieces and caches ------------------------------------------------------------------------------
 
     @contextmanager
-    def piece(self, manager: Any, graph: Any, *args: Any, compile_range: Any, **kwargs: Any) -> Iterator[None]:
+    def piece(self, manager: Any, graph: Any, *args: Any, compile_range: Any, **kwargs: Any) -> Generator[None]:
         """Within the compile of one piece for one range."""
         index = kwargs.get("graph_index", 0)
         _, name = self.pieces.get(id(graph), (None, f"piece_{index:02d}"))

@@ -33,7 +33,9 @@ class VllmHost(Host):
     def model(self) -> str | None:
         """The architecture, such as ``Qwen3ForCausalLM``."""
         model_config = getattr(self.config, "model_config", None)
-        return getattr(model_config, "architecture", None) or (getattr(model_config, "architectures", None) or [None])[0]
+        return (
+            getattr(model_config, "architecture", None) or (getattr(model_config, "architectures", None) or [None])[0]
+        )
 
     def ranks(self) -> tuple[int, int]:
         parallel = getattr(self.config, "parallel_config", None)
@@ -79,7 +81,9 @@ class VllmHost(Host):
         if call is None or call[1] not in (3, "handler_tensor"):
             return None
         user, _ = call
-        out, activation = (user.kwargs.get(name, user.args[i] if i < len(user.args) else None) for i, name in enumerate("ca"))
+        out, activation = (
+            user.kwargs.get(name, user.args[i] if i < len(user.args) else None) for i, name in enumerate("ca")
+        )
         n, k = (torch_internals.hint(_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
         weight = f"(torch.randn({n}, {k}) * 0.1).t()"
         return f"torch.tensor(torch.ops._C.create_onednn_mm_handler({weight}, 32))"

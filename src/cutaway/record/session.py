@@ -1,0 +1,341 @@
+"""One recording of one process: its folder, its manifest, and what is being compiled in it.
+
+Everything that must hold whatever is recorded stands here: nothing raises into the compile
+(:meth:`Session.guarded`), the folder is made when there is first something to say, and every event knows the
+compilation that it belongs to. What is said of graphs and code is in ``recorder.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.record import pages, texts
+from cutaway.record.compilation import Compilation, Scope, safe_name, safe_path
+from cutaway.record.context import Host, Where, where
+from cutaway.record.environment import describe_run, masked_command, versions
+from cutaway.record.filters import Filters
+from cutaway.record.writer import DumpWriter, claim_folder, claim_run
+
+SCHEMA = 1
+_INDEX_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a recording was asked for.
+
+    Attributes:
+        path: the dump's root folder.
+        filters: which part to record.
+        max_bytes: stop writing files once they add up to this many bytes; None for no limit.
+        share_run: join the run of the process that started this one (``CUTAWAY_DUMP``, vLLM's processes).
+    """
+
+    path: Path
+    filters: Filters = field(default_factory=Filters)
+    max_bytes: int | None = None
+    share_run: bool = False
+
+
+class Session:
+    """The recording of this process: folder, events, compilations."""
+
+    def __init__(self, settings: Settings, host: Host | None = None) -> None:
+        self.settings = settings
+        self.host = host or Host()
+        self.disabled = False
+        self._lock = threading.RLock()
+        self._pending = threading.local()
+        self._warned: set[tuple[str, str]] = set()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.writer: DumpWriter | None = None
+        self.compilations: dict[str, Compilation] = {}
+        self._by_compile_id: dict[str, Compilation] = {}
+        self._selectors: dict[str, int] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._index_written = 0.0
+
+    def join(self, host: Host) -> None:
+        """Ask ``host`` from now on what torch does not know."""
+        self.host = host
+
+    # -- never end the run ------------------------------------------------------------------------------
+
+    def guarded(self, function: Callable[..., Any]) -> Callable[..., None]:
+        """``function`` made safe to call from a compile: what it raises becomes an ``error`` event and a warning."""
+
+        @functools.wraps(function)
+        def safe(*args: Any, **kwargs: Any) -> None:
+            if self.disabled:
+                return
+            collecting = gc.isenabled()
+            gc.disable()  # a collection of the watched program's whole heap costs more than a hook
+            try:
+                with self._lock:
+                    function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  (the one place where everything is caught)
+                self.failed(getattr(function, "__name__", "hook"), error)
+            finally:
+                if collecting:
+                    gc.enable()
+
+        return safe
+
+    def failed(self, at: str, error: Exception) -> None:
+        """Note that recording failed somewhere; the compile goes on. A refusing disk ends the recording."""
+        refused = isinstance(error, OSError)
+        kind = (at, type(error).__name__)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            lacks = "nothing more will be recorded" if refused else f"the dump in {self.settings.path} lacks this part"
+            warnings.warn(
+                f"cutaway: recording failed in {at}: {type(error).__name__}: {error}. The compile goes on; {lacks}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        with suppress(Exception):
+            compilation = self.known()
+            self.event(
+                "error",
+                compilation=compilation.name if compilation else None,
+                where=at,
+                error=f"{type(error).__name__}: {error}",
+                traceback=traceback.format_exc(),
+            )
+        self.disabled = refused or self.disabled
+
+    # -- files and events -------------------------------------------------------------------------------
+
+    def open(self) -> DumpWriter:
+        """The process folder, made when there is first something to say. Raises OSError."""
+        if self.writer is None:
+            root = self.settings.path.absolute()
+            run = claim_run(root, self.settings.share_run)
+            rank, dp_rank = self.host.ranks()
+            name = f"rank_{rank}_dp_{dp_rank}"
+            self.writer = DumpWriter(claim_folder(run, name, name + ".{}"), self.settings.max_bytes)
+            self.writer.event(
+                "run",
+                compilation=None,
+                schema=SCHEMA,
+                **{name: text for name, text in versions().items() if name in ("cutaway", "torch", "python")},
+                pid=os.getpid(),
+                rank=rank,
+                dp_rank=dp_rank,
+                argv=masked_command(sys.argv),
+                context="context.json",
+            )
+            self.writer.write("context", "context.json", texts.as_json(self._describe()), announce=False)
+            pages.write_readme(root)
+        return self.writer
+
+    def _describe(self) -> dict[str, Any]:
+        try:
+            return describe_run(self.host.configuration())
+        except Exception as error:  # noqa: BLE001  (a host's configuration that cannot be read must not cost the rest)
+            return describe_run({"error": f"{type(error).__name__}: {error}"})
+
+    def event(self, event: str, **facts: Any) -> None:
+        self.open().event(event, **facts)
+
+    def after_fork(self) -> None:
+        """In a forked child: leave the parent's files alone and begin a folder of its own."""
+        self._lock = threading.RLock()
+        self._reset()
+
+    # -- what is being compiled -------------------------------------------------------------------------
+
+    def pending_reasons(self, reasons: list[str]) -> None:
+        """Keep the reasons of a recompile until the function is captured (torch tells them before)."""
+        self._pending.reasons = reasons
+
+    def begin(self, code: CodeType | None, arguments: Mapping[str, Any], gm: fx.GraphModule | None) -> Compilation:
+        """A function was captured: make its compilation and say so."""
+        place = where()
+        owner = arguments.get("self")
+        compile_id = torch_internals.current_compile_id()
+        function = code.co_qualname if code else place.compilation or "unnamed"
+        if isinstance(owner, torch.nn.Module) and function.startswith("Module."):
+            function = f"{type(owner).__name__}.forward"
+        compilation = self._new_compilation(place.compilation or function, function, compile_id)
+        compilation.file = code.co_filename if code else None
+        compilation.line = code.co_firstlineno if code else None
+        compilation.root_class = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
+        compilation.model = place.model or compilation.root_class
+        compilation.shape_env = torch_internals.shape_env_of(gm) if gm is not None else None
+        if compilation.recompile:
+            compilation.reasons = tuple(getattr(self._pending, "reasons", None) or ())
+        self._pending.reasons = None
+        if self.settings.filters.accept_function(compilation.name, function):
+            self.event(
+                "compilation",
+                compilation=compilation.name,
+                function=function,
+                file=compilation.file,
+                line=compilation.line,
+                model=compilation.model,
+                compile_id=compile_id,
+                recompile=compilation.recompile,
+                reason=list(compilation.reasons),
+                folder=compilation.root.folder,
+            )
+        return compilation
+
+    def _new_compilation(self, wanted: str, function: str, compile_id: str | None) -> Compilation:
+        attempt = (compile_id or "").partition("/")[2]
+        recompile = int(attempt) if attempt.isdigit() else 0
+        base = safe_name(wanted)
+        name, number = (base, 1) if not recompile else (f"{base}.{recompile + 1}", 1)
+        first = name
+        while name in self.compilations:
+            number += 1
+            name = f"{first}~{number}"
+        compilation = Compilation(name, function, compile_id=compile_id, recompile=recompile)
+        self.compilations[name] = compilation
+        if compile_id is not None:
+            self._by_compile_id[compile_id] = compilation
+        return compilation
+
+    def compiled_as(self, compile_id: str) -> Compilation | None:
+        """The compilation that Dynamo knows by this id."""
+        return self._by_compile_id.get(compile_id)
+
+    def known(self) -> Compilation | None:
+        """The compilation on this thread, if one has begun."""
+        compile_id = torch_internals.current_compile_id()
+        if compile_id is not None and compile_id in self._by_compile_id:
+            return self._by_compile_id[compile_id]
+        name = where().compilation
+        return self.compilations.get(safe_name(name)) if name else None
+
+    def current(self, gm: fx.GraphModule | None = None) -> Compilation:
+        """The compilation on this thread; one is made when Inductor was called without Dynamo."""
+        return self.known() or self.begin(None, {}, gm)
+
+    def accepts(self, compilation: Compilation, stage: str, pass_name: str | None, place: Where) -> bool:
+        filters = self.settings.filters
+        return filters.accept_function(compilation.name, compilation.function) and filters.accept(
+            stage, pass_name, place.piece
+        )
+
+    def scope(self) -> Scope:
+        """The scope on this thread."""
+        place = where()
+        return self.current().scope(place.piece, place.range)
+
+    # -- events with a place ------------------------------------------------------------------------------
+
+    def path(self, scope: Scope, leaf: str) -> str:
+        return "/".join(part for part in (scope.selector, scope.subfolder, safe_path(leaf) if leaf else "") if part)
+
+    def selector(self, scope: Scope, leaf: str) -> str:
+        """A selector that no other snapshot or text of this process has."""
+        selector = self.path(scope, leaf)
+        self._selectors[selector] = self._selectors.get(selector, 0) + 1
+        return selector if self._selectors[selector] == 1 else f"{selector}~{self._selectors[selector]}"
+
+    def row(self, compilation: Compilation, scope: Scope, event: str, facts: dict[str, Any]) -> None:
+        self.event(event, compilation=compilation.name, **facts)
+        place = self.path(scope, "")
+        self._rows.setdefault(compilation.name, []).append({"event": event, "scope": place, **facts})
+        if event == "code" and monotonic() - self._index_written > _INDEX_SECONDS:
+            self.write_index(compilation)
+
+    def cache(self, kind: str, result: str, key: str | None, factors: Any = None) -> None:
+        """A compile cache was asked."""
+        if not self.settings.filters.accept("cache", None, None):
+            return
+        place = where()
+        compilation = self.known()
+        self.event(
+            "cache",
+            compilation=compilation.name if compilation else place.compilation,
+            kind=kind,
+            result=result,
+            key=key,
+            factors=factors,
+            piece=place.piece,
+            range=place.range,
+        )
+
+    def metric(self, kind: str, values: Mapping[str, Any], compilation: Compilation | None = None) -> None:
+        """Numbers or reasons about the compile on this thread (or about ``compilation``)."""
+        if not self.settings.filters.accept("metrics", None, None):
+            return
+        place = where()
+        compilation = compilation or self.known()
+        self.event(
+            "metric",
+            compilation=compilation.name if compilation else place.compilation,
+            kind=kind,
+            values=dict(values),
+            piece=place.piece,
+            range=place.range,
+        )
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def finish(self, compilation: Compilation) -> None:
+        """A compile is over: say what it cost, write its index, let its graphs go."""
+        for scope in compilation.root.walk():
+            if scope.snapshots:
+                self.event(
+                    "metric",
+                    compilation=compilation.name,
+                    kind="hooks",
+                    piece=scope.parent.name if scope.name.startswith("range_") and scope.parent else None,
+                    range=scope.name.removeprefix("range_") if scope.name.startswith("range_") else None,
+                    values={
+                        "scope": scope.selector,
+                        "hook_ms": round(1e3 * scope.hook_seconds, 3),
+                        "render_ms": round(1e3 * scope.render_seconds, 3),
+                        "snapshots": scope.snapshots,
+                    },
+                )
+        if not compilation.finished:
+            rows = len(self._rows.get(compilation.name, []))
+            self.event("end", compilation=compilation.name, values={"rows": rows})
+        compilation.finished = True
+        compilation.root.forget()
+        self.write_index(compilation)
+
+    def write_index(self, compilation: Compilation) -> None:
+        """Write ``index.md`` of a compilation anew."""
+        text = pages.index(compilation, self._rows.get(compilation.name, []))
+        self.open().write("index", f"{compilation.root.folder}/index.md", text, announce=False)
+        self._index_written = monotonic()
+
+    def close(self) -> None:
+        """The recording is over."""
+        if self.writer is None:
+            return
+        with self._lock:
+            for compilation in self.compilations.values():
+                if not compilation.finished and not self.disabled:
+                    self.finish(compilation)
+            if not self.disabled:
+                left_out = self.writer.files_left_out
+                self.event(
+                    "end", compilation=None, values={"bytes": self.writer.bytes_written, "files_left_out": left_out}
+                )
+            self.writer.close()
+            self.disabled = True
