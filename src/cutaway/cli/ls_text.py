@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from cutaway.cli.output import Styled, aligned
-from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot
+from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
-from cutaway.dump.fold import course, fold_pieces, fold_ranges, fold_ranks
+from cutaway.dump.fold import courses, fold_pieces, fold_ranges, fold_ranks
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -101,7 +101,7 @@ class _Rows:
         for same in fold_ranges(piece):
             inside = self._steps([step for step in piece.steps if step.range == same.shown])
             if inside and same.others and not self._everything:
-                inside.append(("dim", f"  range {_some(same.others)}: the same graphs (--all lists them)"))
+                inside.append(("dim", f"  range {_some(same.others)}: the same (--all lists it)"))
             rows += inside
             for name in same.others if self._everything or not inside else ():
                 rows += self._steps([step for step in piece.steps if step.range == name])
@@ -114,13 +114,14 @@ class _Rows:
         """Pieces that repeat another: nothing to list, unless they were compiled by themselves."""
         rows: list[Row] = []
         again: list[str] = []
+        known = courses(piece)
         for other in others:
-            if listed or course(other) not in ((), course(piece)):
+            if listed or not courses(other) <= known:
                 rows += self._steps(other.steps)
-            elif course(other):
+            elif courses(other):
                 again.append(other.name)
         if again:
-            text = f"  {_some(again)}: compiled too, through the same graphs (--all lists them)"
+            text = f"  {_some(again)}: compiled too, and the same (--all lists them)"
             rows.insert(0, ("dim", text))
         return rows
 
@@ -164,10 +165,13 @@ def _row(step: Step) -> Row:
     return (style, [step.selector, str(step.node_count), _change(step), ms, file])
 
 
-def _change(step: Step) -> str:
-    if isinstance(step, Code) or not step.changed:
-        return "" if isinstance(step, (Snapshot, Code)) else "changed nothing"
-    return f"* {_delta(step.ops_delta) or 'rewritten, the same ops'}"
+def _change(step: Snapshot | schema.PassRan) -> str:
+    if not step.changed:
+        return "" if isinstance(step, Snapshot) else "changed nothing"
+    delta = _delta(step.ops_delta)
+    if isinstance(step, Snapshot):
+        return f"* {delta or 'rewritten, the same ops'}"
+    return f"* {delta or 'no new graph'}"
 
 
 def _delta(delta: Mapping[str, int], most: int = 4) -> str:
@@ -180,7 +184,15 @@ def _file(step: Snapshot | Code) -> str:
     path = next((file.path for file in step.files if file.kind in ("raw", "code")), None)
     if path is not None:
         return path
-    return f"same as {step.same_as}" if step.same_as else "left out"
+    return f"same as {_seen_from(step.selector, step.same_as)}" if step.same_as else "left out"
+
+
+def _seen_from(here: str, other: str) -> str:
+    """A selector without what it has in common with where one stands: the folder, or the compilation."""
+    folder = here.rpartition("/")[0]
+    if other.startswith(f"{folder}/"):
+        return other.removeprefix(f"{folder}/")
+    return other.removeprefix(here.partition("/")[0] + "/")
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

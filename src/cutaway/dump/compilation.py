@@ -42,11 +42,10 @@ class Piece(Part):
     @property
     def same_as(self) -> str | None:
         """The earlier piece that it is equal to up to names; None when it is the first of its kind."""
-        for snapshot in self.snapshots:
-            if snapshot.stage == "piece" and snapshot.same_as is not None:
-                holder = snapshot.dump.snapshots.get(snapshot.same_as)
-                return holder.piece if holder is not None and holder.piece != self.name else None
-        return None
+        whole = [snapshot.owner_piece for snapshot in self.snapshots if snapshot.stage == "piece"]
+        if not self.snapshots:  # a warm start has code only
+            whole = list({code.owner.piece for code in self.codes if code.kind == "output_code"})
+        return whole[0] if len(whole) == 1 and whole[0] != self.name else None
 
     @property
     def layers(self) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cutaway.dump.compilation import Compilation, Piece, Step
 from cutaway.dump.reader import Dump
-from cutaway.dump.snapshot import Snapshot
+from cutaway.dump.snapshot import Code, Snapshot
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def fold_pieces(compilation: Compilation) -> list[Same]:
 
 
 def fold_ranges(piece: Piece) -> list[Same]:
-    """The ranges of a piece; those that went through the same graphs are together."""
+    """The ranges of a piece; those that went through the same graphs (or have the same code) are together."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for compile_range in piece.ranges:
         steps = [step for step in piece.steps if step.range == compile_range]
@@ -40,15 +40,10 @@ def fold_ranges(piece: Piece) -> list[Same]:
     return [Same(names[0], tuple(names[1:])) for names in groups.values()]
 
 
-def course(piece: Piece) -> tuple[object, ...]:
-    """What a piece went through after the split, by range: equal for pieces that were compiled alike.
-
-    Empty for a repeated piece that was not compiled by itself, which is the rule.
-    """
-    return tuple(
-        (compile_range, _course([step for step in piece.steps if step.range == compile_range]))
-        for compile_range in piece.ranges
-    )
+def courses(piece: Piece) -> frozenset[object]:
+    """What a piece went through after the split, range by range; empty when it was not compiled by itself."""
+    steps = [[step for step in piece.steps if step.range == compile_range] for compile_range in piece.ranges]
+    return frozenset(_course(each) for each in steps)
 
 
 def fold_ranks(dump: Dump) -> list[Same]:
@@ -62,9 +57,15 @@ def fold_ranks(dump: Dump) -> list[Same]:
 
 
 def _course(steps: Sequence[Step]) -> tuple[object, ...]:
-    """The graphs that steps went through, piece by piece, whatever pieces and ranges are called."""
+    """The graphs that steps went through, piece by piece, whatever pieces and ranges are called.
+
+    Where there is no graph, on a warm start, it is the code.
+    """
+    only_code = not any(isinstance(step, Snapshot) for step in steps)
     pieces: dict[str | None, list[tuple[str, str]]] = {}
     for step in steps:
         if isinstance(step, Snapshot):
             pieces.setdefault(step.piece, []).append((step.selector.rpartition("/")[2], step.graph))
+        elif only_code and isinstance(step, Code):
+            pieces.setdefault(step.piece, []).append((step.selector.rpartition("/")[2], step.digest))
     return tuple(tuple(graphs) for graphs in pieces.values())

@@ -69,6 +69,12 @@ class Snapshot(schema.SnapshotTaken, tag="snapshot", dict=True):
         return holder
 
     @property
+    def owner_piece(self) -> str | None:
+        """The piece that the files of this graph lie with; its own when the dump does not tell."""
+        holder = self if self.same_as is None else self.dump.snapshots.get(self.same_as, self)
+        return holder.piece
+
+    @property
     def raw(self) -> str:
         """The graph as Python that runs; of the first snapshot that had it. Raises DumpError."""
         return read_text(self.dump, self.owner, "raw")
@@ -148,10 +154,19 @@ class Code(schema.CodeWritten, tag="code", dict=True):
         vars(self)["_dump"] = dump
 
     @property
+    def owner(self) -> Code:
+        """Whose files hold the text: itself, or an earlier one that had the same; itself when the dump lacks that."""
+        return self if self.same_as is None else self.dump.codes.get(self.same_as, self)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the text; its own selector when the dump lacks it."""
+        return next((file.digest for file in self.owner.files), self.selector)
+
+    @property
     def text(self) -> str:
         """The text. Raises DumpError when the dump lacks it."""
-        holder = self if self.same_as is None else self.dump.codes.get(self.same_as, self)
-        return read_text(self.dump, holder, "code")
+        return read_text(self.dump, self.owner, "code")
 
 
 def read_text(dump: Store, step: Snapshot | Code, kind: str) -> str:

@@ -454,3 +454,18 @@ def test_every_error_is_a_cutaway_error() -> None:
     assert issubclass(SelectorError, DumpError)
     assert str(DumpError("what", "why", "cure")) == "what. why. cure."
     assert str(DumpError("what")) == "what."
+
+
+def test_a_warm_start_has_only_code_and_is_folded_by_it(tmp_path: Path) -> None:
+    maker = DumpMaker(tmp_path / "process")
+    first: dict[str, str] = {}
+    for name, text in (("piece_00", "a"), ("piece_02", "b"), ("piece_04", "b")):
+        for compile_range in ("1_16", "17_4096"):
+            selector = f"backbone/{name}/range_{compile_range}/output_code"
+            same = {"same_as": first[text], "files": []} if text in first else {}
+            maker.code(selector, "output_code", f"{name}/{compile_range}.py", text, cached=True, **same)
+            first.setdefault(text, selector)
+    backbone = load(tmp_path / "process")["backbone"]
+    assert fold_pieces(backbone) == [Same("piece_00", ()), Same("piece_02", ("piece_04",))]
+    assert fold_ranges(backbone.piece(2)) == [Same("1_16", ("17_4096",))]
+    assert backbone.piece(4).codes[0].text == "b"

@@ -204,10 +204,10 @@ def arguments() -> dict[str, Any]:
     ]  # fmt: skip
     node = maker.call("aten.op.default", values, "")
     node["kwargs"] = {"dtype": {"torch": "torch.float32"}}
-    many = maker.call("aten.split.Tensor", [x, 2], "", outputs=[{"dtype": "float32", "shape": [2]}] * 2)
+    many = maker.call("aten.split.Tensor", [x, 2], "", outputs=[{"dtype": "float32", "shape": [2]}, {}])
     maker.call("operator.getitem", [many, 0], "", shape=[2, 3, 4])["stride"] = [12, 1, 3]
     maker.call("operator.getitem", [x, {"tuple": [ref, {"slice": [ref, None, None]}]}], "", device="cuda:0")
-    maker.call("operator.getitem", [x, {"tuple": [{"slice": [0, 4, None]}, {"torch": "..."}]}], "")
+    maker.call("operator.getitem", [x, {"tuple": [{"repr": "Ellipsis"}, {"slice": [0, 4, None]}]}], "")
     maker.call("_constant0", [], "", op="get_attr", constant={"dtype": "float32", "shape": []})
     return maker.table()
 

@@ -40,7 +40,7 @@ def graph_lines(graph: Graph, fold: bool) -> list[Line]:
 
 def columns(lines: Sequence[Line]) -> list[str]:
     """Align types and sources; a part that is longer than its column pushes the rest to the right."""
-    left_width = _width([len(left) for left, type_, _ in lines if type_], LEFT_COLUMN)
+    left_width = _width([len(left) for left, type_, right in lines if type_ or right], LEFT_COLUMN)
     type_width = _width([len(type_) for _, type_, right in lines if right], TYPE_COLUMN)
     return [
         f"{left:<{left_width}}  {type_:<{type_width}}  {right}".rstrip() if type_ or right else left

@@ -141,7 +141,7 @@ class _Reader:
     def _type(self, node: Mapping[str, Any]) -> str:
         outputs = node.get("outputs")
         if outputs:
-            return "(" + ", ".join([self._type(output) for output in outputs]) + ")"
+            return "(" + ", ".join([self._type(output) or "_" for output in outputs]) + ")"
         shape, stride = node.get("shape"), node.get("stride")
         sizes = (None if shape is None else tuple(shape), None if stride is None else tuple(stride))
         key = (node.get("dtype"), node.get("value"), node.get("device"), sizes)

@@ -117,7 +117,7 @@ def _index(value: Any) -> str:
     if isinstance(value, dict) and "slice" in value:
         start, stop, step = ["" if each is None else _value(each, []) for each in value["slice"]]
         return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
-    return _value(value, [])
+    return "..." if value == {"repr": "Ellipsis"} else _value(value, [])
 
 
 def _one_line(text: str) -> str:
@@ -126,12 +126,14 @@ def _one_line(text: str) -> str:
 
 def _is_contiguous(shape: Sequence[int | str], stride: Sequence[int | str]) -> bool:
     """Whether the strides follow from the shape; False when the text of the sizes does not tell."""
+    if 0 in shape:
+        return True
     number, symbols = 1, list[str]()
     for size, step in zip(reversed(shape), reversed(stride), strict=False):
         if size != 1 and _factors(step) != (number, sorted(symbols)):
             return False
         more = _factors(size)
-        number, symbols = number * max(more[0], 1), symbols + more[1]
+        number, symbols = number * more[0], symbols + more[1]
     return True
 
 
