@@ -34,7 +34,7 @@ def is_secret(name: str) -> bool:
 def masked(value: Any, name: str = "") -> Any:
     """``value`` as JSON values, in which text under a secret-looking name is replaced by ``***``."""
     if isinstance(value, Mapping):
-        return {str(key): masked(part, str(key)) for key, part in value.items()}
+        return {str(key): masked(part, name if is_secret(name) else str(key)) for key, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [masked(part, name) for part in value]
     if value is None or isinstance(value, (bool, int, float)):
@@ -64,18 +64,20 @@ def plain(value: Any, depth: int = 6) -> Any:
 
 
 def masked_command(arguments: list[str]) -> list[str]:
-    """A command line without the values of secret-looking options, given as ``--x=v`` or ``--x v``."""
+    """A command line without the values of secret-looking options, given as ``--x=v``, ``--x v`` or ``--x v w``."""
     shown: list[str] = []
-    hide_next = False
+    hide = False
     for argument in arguments:
         option, equals, _ = argument.partition("=")
-        if hide_next and not argument.startswith("-"):
+        is_option = argument.startswith("--")
+        if hide and not is_option:
             shown.append(MASK)
         elif equals and is_secret(option):
             shown.append(f"{option}={MASK}")
         else:
             shown.append(argument)
-        hide_next = argument.startswith("-") and not equals and is_secret(argument)
+        if is_option or not hide:
+            hide = argument.startswith("-") and not equals and is_secret(argument)
     return shown
 
 
