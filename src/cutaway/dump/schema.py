@@ -187,6 +187,7 @@ class Output(Struct, omit_defaults=True):
     stride: list[Size] | None = None
     device: str | None = None
     value: Size | None = None
+    repr: str | None = None
     outputs: list[Output] | None = None
 
 
@@ -209,6 +210,7 @@ class Node(Struct, omit_defaults=True):
         op: placeholder, get_attr, call_function, call_method, call_module or output.
         args, kwargs: values as in docs/dump-format.md, "Arguments"; a reference is `{"node": id}`.
         value: the expression of a symbolic number.
+        repr: its value as text when it is neither a tensor nor a symbolic number.
         layer, source: indices into the table's `layers` and `sources`; None when unknown.
         origins: the manifest's `from`: ids in the previous snapshot; empty when unknown.
         input: for a placeholder, the model path of the weight or the name of the input.
@@ -228,6 +230,7 @@ class Node(Struct, omit_defaults=True):
     device: str | None = None
     requires_grad: bool = False
     value: Size | None = None
+    repr: str | None = None
     layer: int | None = None
     source: int | None = None
     origins: list[int] = field(default_factory=list, name="from")
