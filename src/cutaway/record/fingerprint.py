@@ -8,11 +8,14 @@ recognise a graph, not as a cache key: it knows nothing of configuration, aliasi
 
 from __future__ import annotations
 
+import ast
 import re
 from hashlib import blake2b
 from typing import Any
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_SYMMETRIC = ("Max", "Min", "Eq", "Ne")
+_LONGEST = 2000  # a dump is untrusted: no parsing of what no compiler would have made
 
 
 def fingerprint(table: dict[str, Any]) -> str:
@@ -73,7 +76,11 @@ class _Canonical:
     def rename(self, text: str) -> str:
         known = self.texts.get(text)
         if known is None:
-            known = self.texts[text] = _WORD.sub(lambda match: self.symbol(match.group()), text)
+            words = _WORD.findall(text)
+            known = _WORD.sub(lambda match: self.symbol(match.group()), text)
+            if len(words) > 1 and len(self.symbols.keys() & words) > 1:
+                known = ordered(known)
+            self.texts[text] = known
         return known
 
     def symbol(self, name: str) -> str:
@@ -83,3 +90,52 @@ class _Canonical:
             facts = self.symbols[name] or {}
             self.renamed[name] = f"z{len(self.renamed)}[{facts.get('min')},{facts.get('max')}]"
         return self.renamed[name]
+
+
+def ordered(text: str) -> str:
+    """An expression with the operands of sums and products in order: they are printed in that of the symbols' names."""
+    if len(text) > _LONGEST:
+        return text
+    try:
+        return _ordered(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
+
+
+def _ordered(tree: ast.expr) -> str:
+    minus, text = _signed(tree)
+    return f"-{text}" if minus else text
+
+
+def _signed(tree: ast.expr) -> tuple[bool, str]:
+    """Whether there is a minus before it, and the rest."""
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        minus, text = _signed(tree.operand)
+        return not minus, text
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Add, ast.Sub)):
+        return False, f"({' '.join(sorted(('-' if minus else '+') + text for minus, text in _terms(tree)))})"
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
+        factors = _factors(tree)
+        minus = sum(minus for minus, _ in factors) % 2 == 1
+        return minus, f"({'*'.join(sorted(text for _, text in factors))})"
+    if isinstance(tree, ast.BinOp):
+        return False, f"({_ordered(tree.left)} {type(tree.op).__name__} {_ordered(tree.right)})"
+    if isinstance(tree, ast.Call):
+        parts = [_ordered(part) for part in tree.args]
+        name = ast.unparse(tree.func)
+        return False, f"{name}({', '.join(sorted(parts) if name in _SYMMETRIC else parts)})"
+    return False, ast.unparse(tree)
+
+
+def _terms(tree: ast.expr, minus: bool = False) -> list[tuple[bool, str]]:
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Add, ast.Sub)):
+        less = isinstance(tree.op, ast.Sub)
+        return [*_terms(tree.left, minus), *_terms(tree.right, minus != less)]
+    negative, text = _signed(tree)
+    return [(negative != minus, text)]
+
+
+def _factors(tree: ast.expr) -> list[tuple[bool, str]]:
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
+        return [*_factors(tree.left), *_factors(tree.right)]
+    return [_signed(tree)]

@@ -1,0 +1,43 @@
+"""What every test starts from: an environment without Cutaway's variables, fresh compile caches, a marker by folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+HERE = Path(__file__).parent
+NEEDS = ("torch", "vllm", "browser", "gpu")
+_scratch: list[str] = []
+
+# A machine that is busy with something else must not fail a property.
+settings.register_profile("cutaway", deadline=None)
+settings.load_profile("cutaway")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before torch is imported: no recording of the tests themselves, no cache of an earlier run, no worker pools."""
+    for name in list(os.environ):
+        if name.startswith("CUTAWAY") or name == "VLLM_DEBUG_DUMP_PATH":
+            del os.environ[name]
+    _scratch.append(tempfile.mkdtemp(prefix="cutaway-tests-"))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{_scratch[0]}/inductor"
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for folder in _scratch:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``tests/torch/...`` is marked ``torch``, and so on: folders say what a test needs."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            folder = item.path.relative_to(HERE).parts[0]
+            if folder in NEEDS:
+                item.add_marker(folder)
