@@ -181,7 +181,11 @@ class _Check:
         except DumpError as error:
             self._problem("table", path, error.why or error.what)
             return
-        found = fingerprint(plain)
+        try:
+            found = fingerprint(plain)
+        except Exception as error:  # whatever about an untrusted table breaks it is a finding
+            self._problem("table", path, f"its fingerprint cannot be computed: {type(error).__name__}: {error}")
+            return
         names = {"its own": table.fingerprint, "the snapshot's": step.graph, "the file's": _stem(path)}
         for whose, name in names.items():
             if name != found:

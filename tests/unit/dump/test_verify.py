@@ -208,3 +208,12 @@ def test_a_newer_schema_is_an_error(process: Path) -> None:
     edit(process, 0, schema=2)
     with pytest.raises(SchemaError):
         verify(process)
+
+
+def test_a_table_whose_fingerprint_cannot_be_computed(process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(table: dict[str, Any]) -> str:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("cutaway.dump.verify.fingerprint", fail)
+    findings = [finding for finding in check(process).findings if finding.kind == "table"]
+    assert {finding.message for finding in findings} == {"its fingerprint cannot be computed: RecursionError: too deep"}
