@@ -183,7 +183,7 @@ class _Check:
             return
         try:
             found = fingerprint(plain)
-        except Exception as error:  # whatever about an untrusted table breaks it is a finding
+        except Exception as error:  # noqa: BLE001  (whatever about an untrusted table breaks it is a finding)
             self._problem("table", path, f"its fingerprint cannot be computed: {type(error).__name__}: {error}")
             return
         names = {"its own": table.fingerprint, "the snapshot's": step.graph, "the file's": _stem(path)}
