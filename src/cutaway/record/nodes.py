@@ -130,6 +130,8 @@ def target_name(target: Any) -> str:
 def short_name(target: str) -> str:
     """The name by which operators are counted: ``aten.mm.default`` -> ``mm``."""
     parts = target.split(".")
+    if parts[0] == "vllm_ir" and len(parts) > 1:  # an IR op's overload says what it may do: name it
+        return parts[1] if parts[2:] in ([], ["default"]) else ".".join(parts[1:])
     if len(parts) > 2 and parts[-1] in ("default", "Tensor", "Scalar", "int", "out", "self", "dim"):
         return parts[-2]
     return parts[1] if len(parts) == 3 and parts[0] in ("aten", "prims") else parts[-1]

@@ -84,12 +84,27 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
             "|---|---|---|",
             *_piece_rows(rows, equal),
         ]
+    heading = None
     for (piece, compile_range, phase), group in _groups(rows).items():
-        title = " · ".join(part for part in (piece, texts.range_text(compile_range), phase) if part)
-        lines += ["", f"## {title or 'the whole graph'}", ""]
+        folder = _folder(group, compilation.root.folder)
+        if piece != heading or heading is None:
+            facts = (piece or "the whole graph", compilation.piece_layers.get(piece or ""), folder.partition("/")[0])
+            lines += ["", f"## {' · '.join(fact for fact in facts if fact)}"]
+            heading = piece
+        part = " · ".join(part for part in (texts.range_text(compile_range), phase) if part)
+        lines += ["", f"### {part}{f' · {folder}/' if folder else ''}", ""] if part else [""]
         again = _all_as(group)
-        lines += [f"All as in {again}."] if again else _table(group, compilation.root.folder)
+        lines += [f"All as in {again}."] if again else _table(group, f"{compilation.root.folder}/{folder}")
     return "\n".join(lines) + "\n"
+
+
+def _folder(rows: list[dict[str, Any]], root: str) -> str:
+    """The folder that the files of a group lie in, below the compilation's."""
+    places = [
+        file["path"].rpartition("/")[0] for row in rows for file in row.get("files", ()) if file["kind"] != "nodes"
+    ]
+    below = [place.removeprefix(root).strip("/") for place in places if not place.endswith("90.kernels")]
+    return below[0] if below else ""
 
 
 def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> list[str]:
@@ -119,7 +134,7 @@ def _piece_rows(rows: list[dict[str, Any]], equal: Mapping[str, list[str]]) -> l
 
 
 def _groups(rows: list[dict[str, Any]]) -> dict[tuple[Any, Any, Any], list[dict[str, Any]]]:
-    """Rows by piece, range and phase; a piece that repeats another is left to the table of pieces."""
+    """Rows by piece, range and phase, pieces in order; one that repeats another is left to the table of pieces."""
     groups: dict[tuple[Any, Any, Any], list[dict[str, Any]]] = {}
     repeated = {row["piece"] for row in rows if row.get("stage") == "piece" and row.get("same_as")}
     for row in rows:
@@ -127,7 +142,7 @@ def _groups(rows: list[dict[str, Any]]) -> dict[tuple[Any, Any, Any], list[dict[
             continue
         phase = row["phase"] if row["phase"] in ("forward", "backward") else None
         groups.setdefault((row["piece"], row["range"], phase), []).append(row)
-    return groups
+    return dict(sorted(groups.items(), key=lambda group: group[0][0] or ""))
 
 
 def _all_as(rows: list[dict[str, Any]]) -> str | None:
@@ -140,36 +155,59 @@ def _all_as(rows: list[dict[str, Any]]) -> str | None:
         for row in shown
         if row.get("kind") != "kernel"
     }
-    return places.pop() if len(places) == 1 else None
+    own = {place for place in places if "/range_" in place} or places  # what a range has from its piece aside
+    return own.pop() if len(own) == 1 else None
 
 
 def _table(rows: list[dict[str, Any]], folder: str) -> list[str]:
-    lines = ["| stage | nodes | change | ms | file |", "|---|---:|---|---:|---|"]
-    idle = 0
+    """Rows as a Markdown table whose columns stand under each other in a pager too."""
+    cells = [("stage", "nodes", "change", "ms", "file")]
+    idle: list[dict[str, Any]] = []
+    kernels: list[dict[str, Any]] = []
     for row in rows:
         if row["event"] == "pass":
-            idle += not row["changed"]
+            idle += [] if row["changed"] else [row]
             continue
-        if idle:
-            lines.append(f"| *{idle} passes changed nothing* | | | | |")
-            idle = 0
-        lines.append(_line(row, folder))
-    return lines + ([f"| *{idle} passes changed nothing* | | | | |"] if idle else [])
+        if row.get("kind") == "kernel":
+            kernels.append(row)
+            continue
+        cells += _idle_cells(idle)
+        idle = []
+        cells.append(_cells(row, folder.rstrip("/")))
+    cells += _idle_cells(idle)
+    if kernels:
+        nodes = sum(len(names) for row in kernels for names in row["kernels"].values())
+        cells.append(
+            ("kernels", "", f"{len(kernels)}, made of {nodes} nodes" if nodes else f"{len(kernels)}", "", "90.kernels/")
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    right = (1, 3)
+    columns = [
+        [line[column].rjust(width) if column in right else line[column].ljust(width) for line in cells]
+        for column, width in enumerate(widths)
+    ]
+    lines = [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
+    rule = "|".join("-" * (width + 1) + (":" if column in right else "-") for column, width in enumerate(widths))
+    return [lines[0], f"|{rule}|", *lines[1:]]
 
 
-def _line(row: dict[str, Any], folder: str) -> str:
-    name = row["selector"].removeprefix(row["scope"]).lstrip("/")
-    path = next((file["path"] for file in row["files"] if file["kind"] in ("raw", "code")), None)
-    link = f"[{path.removeprefix(folder + '/')}]({path.removeprefix(folder + '/')})" if path else ""
-    if not link and row["same_as"]:
-        link = f"same as {row['same_as'].removeprefix(folder + '/')}"
+def _idle_cells(rows: list[dict[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    if not rows:
+        return []
+    return [(f"*{len(rows)} pass{'es' if len(rows) > 1 else ''} changed nothing*", "", "", "", "")]
+
+
+def _cells(row: dict[str, Any], folder: str) -> tuple[str, str, str, str, str]:
+    scope = row["scope"]
+    name = row["selector"].removeprefix(scope).lstrip("/")
+    place = next((file["path"].removeprefix(f"{folder}/") for file in row["files"] if file["kind"] != "nodes"), "")
+    if not place and row["same_as"]:
+        place = f"same as {row['same_as'].removeprefix(f'{scope}/').removeprefix(scope.partition('/')[0] + '/')}"
     if row["event"] == "code":
-        cached = " (from the cache)" if row["cached"] else ""
-        made_of = sum(len(nodes) for nodes in row["kernels"].values())
-        fused = f"made of {made_of} nodes" if row["kind"] == "kernel" and made_of else ""
-        return f"| {name}{cached} | | {fused} | | {link} |"
-    change = texts.delta_text(row["ops_delta"]) or ("rewritten, same op counts" if row["changed"] else "")
+        return (f"{name}{' (from the cache)' if row['cached'] else ''}", "", "", "", place)
+    if row["files"]:
+        place += " + .layers.txt"
+    change = texts.delta_text(row["ops_delta"], 4) or ("rewritten, same op counts" if row["changed"] else "")
     if row["stage"] == "after_split":
         change = "the pieces and their order"
-    ms = f"{row['ms']:.1f}" if row["ms"] is not None else ""
-    return f"| {name} | {row['nodes']} | {change} | {ms} | {link} |"
+    return (name, str(row["nodes"]), change, "" if row["ms"] is None else f"{row['ms']:.1f}", place)

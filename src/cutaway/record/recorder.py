@@ -175,7 +175,7 @@ class Recorder(Session):
         writer, host = self.open(), self.host
         leaf = facts["selector"].rsplit("/", 1)[1]
         stem = f"{scope.file_folder}/{scope.next_number()}.{leaf}"
-        header = texts.header(compilation, facts)
+        header = texts.header(compilation, facts, table)
         runnable = Runnable(host.engine_ops, self._piece_fingerprint, host.make_input, host.module_that_registers)
         title = texts.title(compilation, facts, table)
         files = [

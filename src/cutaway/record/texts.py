@@ -9,6 +9,7 @@ from typing import Any
 
 from cutaway.record.compilation import Compilation
 from cutaway.record.layers import render_layers
+from cutaway.record.nodes import short_name
 from cutaway.record.runnable import sizes_of
 from cutaway.stages import stage
 
@@ -47,7 +48,7 @@ def some(names: list[str], limit: int = 6) -> str:
     return f"{', '.join(names[:half])}, … {', '.join(names[-half:])} ({len(names)})"
 
 
-def header(compilation: Compilation, facts: Mapping[str, Any]) -> list[str]:
+def header(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[str, Any]) -> list[str]:
     """What a file says of itself in its first lines (without the comment sign)."""
     what = stage(facts["stage"])
     lines = [f"{facts['selector']} — {what.title}", what.sentence, ""]
@@ -60,11 +61,11 @@ def header(compilation: Compilation, facts: Mapping[str, Any]) -> list[str]:
         "phase": facts["phase"],
         "layers": some(blocks(facts["layers"])),
         "donated inputs": ", ".join(map(str, facts["donated_inputs"])),
-        "providers": _providers(facts["providers"]),
+        "providers": _providers(facts["providers"], {row["name"]: short_name(row["target"]) for row in table["nodes"]}),
         "graph": f"{facts['graph']} ({facts['nodes']} nodes)",
         "change": delta_text(facts["ops_delta"]),
     }
-    lines += [f"{name + ':':<15}{value}" for name, value in rows.items() if value]
+    lines += [f"{name + ':':<16}{value}" for name, value in rows.items() if value]
     return lines
 
 
@@ -88,10 +89,11 @@ def range_text(name: str | None) -> str | None:
     return f"the single size {start}" if start == end else f"sizes {start} to {end}"
 
 
-def _providers(providers: Mapping[str, str]) -> str:
+def _providers(providers: Mapping[str, str], ops: Mapping[str, str]) -> str:
+    """``rms_norm: native ×4``: by operator where the node is in the graph, else by its name without number."""
     counts: dict[str, int] = {}
     for name, provider in providers.items():
-        key = f"{re.sub(r'_[0-9]+$', '', name)}: {provider}"
+        key = f"{ops.get(name) or re.sub(r'_[0-9]+$', '', name)}: {provider}"
         counts[key] = counts.get(key, 0) + 1
     return ", ".join(f"{key} ×{count}" if count > 1 else key for key, count in counts.items())
 

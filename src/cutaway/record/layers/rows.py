@@ -144,7 +144,7 @@ class _Reader:
             return "(" + ", ".join([self._type(output) or "_" for output in outputs]) + ")"
         shape, stride = node.get("shape"), node.get("stride")
         sizes = (None if shape is None else tuple(shape), None if stride is None else tuple(stride))
-        key = (node.get("dtype"), node.get("value"), node.get("device"), sizes)
+        key = (node.get("dtype"), node.get("value"), node.get("repr"), node.get("device"), sizes)
         text = self._types.get(key)
         if text is None:
             text = self._types[key] = type_text(node, self._device)

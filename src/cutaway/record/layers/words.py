@@ -47,10 +47,13 @@ def short_bytes(size: int) -> str:
 
 
 def type_text(described: Mapping[str, Any], usual_device: str) -> str:
-    """`f32[s72, 256]`; with strides that do not follow from the shape, and a device that is unusual."""
+    """`f32[s72, 256]`; with strides that do not follow from the shape, and a device that is unusual.
+
+    What is no tensor and no size is shown by its `repr`, as far as the table has one.
+    """
     dtype, shape, stride = described.get("dtype"), described.get("shape"), described.get("stride")
     if dtype is None:
-        return ""
+        return str(described.get("repr") or "")
     if shape is None:
         value = described.get("value")
         return short_dtype(dtype) if value is None else f"{short_dtype(dtype)} {value}"
