@@ -232,7 +232,8 @@ def shape_env_of(gm: fx.GraphModule) -> Any:
     for node in gm.graph.nodes:
         if node.op != "placeholder":
             break
-        value = node.meta.get("val", node.meta.get("example_value"))
+        value = node.meta.get("val")
+        value = node.meta.get("example_value") if value is None else value
         if isinstance(value, torch.SymInt):
             return value.node.shape_env
         if isinstance(value, torch.Tensor):

@@ -19,6 +19,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.values import node_value
 
 Table = dict[str, Any]
 Path = tuple[str, ...]
@@ -218,7 +219,6 @@ class _OneTable:
 
     def row(self, index: int, node: fx.Node) -> dict[str, Any]:
         self.ids[node] = index
-        meta = node.meta
         row: dict[str, Any] = {
             "id": index,
             "name": node.name,
@@ -229,9 +229,7 @@ class _OneTable:
             row["args"] = [self.argument(value) for value in node.args]
         if node.kwargs:
             row["kwargs"] = {key: self.argument(value) for key, value in node.kwargs.items()}
-        value = meta.get("val")
-        if value is None:
-            value = meta.get("example_value")
+        value = node_value(node)
         if node.op == "placeholder":
             known = self.origins.get(node)
             row["input"] = (known.input if known else None) or _input_path(node)
@@ -352,7 +350,8 @@ def _input_path(node: fx.Node) -> str:
         return readable_placeholder(node.name)
     name = source.name
     text = str(name() if callable(name) else name)
-    fqn = module_fqn(text)
+    owner, size, dimension = text.partition(".size()")
+    fqn = module_fqn(owner) + size + dimension
     return f"self.{fqn}" if text.startswith("L['self']") else fqn
 
 

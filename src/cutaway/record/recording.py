@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from cutaway.record.filters import Filters, Globs
 from cutaway.record.hooks import Hooks
 from cutaway.record.recorder import Recorder
 from cutaway.record.session import Settings
+from cutaway.record.writer import RUN_VARIABLE, claim_run
 
 
 class Recording(ContextDecorator):
@@ -115,7 +116,22 @@ def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Pr
         limit = os.environ.get("CUTAWAY_MAX_BYTES")
         filters = Filters.parse(os.environ.get("CUTAWAY_ONLY", ""))
         recording = Recording(Settings(Path(path), filters, int(limit) if limit else None, share_run=True), host)
+        _claim_run(Path(path).absolute())
         recorder, hooks = recording.start()
         _process.append(Process(recorder, hooks))
         atexit.register(recording.stop)
     return _process[0]
+
+
+def _claim_run(root: Path) -> None:
+    """Name this run before the process starts others: those must find the name, or each would begin a run."""
+    inherited = os.environ.get(RUN_VARIABLE)
+    run = claim_run(root, share=True)
+    if os.environ.get(RUN_VARIABLE) != inherited:
+        atexit.register(_drop_empty, run, os.getpid())
+
+
+def _drop_empty(run: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        with suppress(OSError):  # not empty: something was recorded
+            run.rmdir()

@@ -16,6 +16,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.values import node_value
 
 _BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_functional", "c10d", "higher_order"})
 _SMALL = 64
@@ -36,9 +37,11 @@ def stand_in(name):
     written = [i for i, a in enumerate(op._schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
 
     def zeros(*args):
-        shapes = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
         for i in written:
             args[i].zero_()
+        if not op._schema.returns:
+            return None
+        shapes = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
         make = lambda t: torch.zeros(t.shape, dtype=t.dtype, device=args[0].device)
         return torch.utils._pytree.tree_map_only(torch.Tensor, make, shapes)
 
@@ -227,10 +230,7 @@ class _File:
         return list(modules), [name for name in self.ops if name in self.options.engine_ops]
 
     def argument(self, node: fx.Node) -> tuple[str, str]:
-        value = node.meta.get("val")
-        if value is None:
-            value = node.meta.get("example_value")
-        return node.name, self.options.make_input(node) or self.value(value)
+        return node.name, self.options.make_input(node) or self.value(node_value(node))
 
     def value(self, value: Any) -> str:
         """An expression that makes a value of the same kind, dtype, shape and stride."""

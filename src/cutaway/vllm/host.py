@@ -7,12 +7,12 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import torch
 from torch import fx
 
 from cutaway import torch_internals
 from cutaway.record.context import Host
 from cutaway.record.environment import plain
+from cutaway.record.values import called, concrete, described, final_uses, node_value
 
 
 class VllmHost(Host):
@@ -61,11 +61,11 @@ class VllmHost(Host):
         op = import_module("vllm.ir.op").IrOp.registry.get(overload._opname)
         if op is None:
             return None
-        values = [_value(arg) if isinstance(arg, fx.Node) else arg for arg in node.args]
-        key = (op.name, tuple(op.get_priority()), tuple(map(_described, values)))
+        values = [node_value(arg) if isinstance(arg, fx.Node) else arg for arg in node.args]
+        key = (op.name, tuple(op.get_priority()), tuple(map(described, values)))
         if key not in self._providers:
             with torch_internals.no_tracing_fake_mode():
-                self._providers[key] = op.dispatch(*map(_concrete, values)).provider
+                self._providers[key] = op.dispatch(*map(concrete, values)).provider
         return self._providers[key]
 
     def module_that_registers(self, overload: Any) -> str | None:
@@ -77,14 +77,14 @@ class VllmHost(Host):
 
     def make_input(self, node: fx.Node) -> str | None:
         """A packed weight of vLLM's CPU linear is passed as the address of a oneDNN handler: make a new one."""
-        call = next(((user, position) for user, position in _final_uses(node) if "onednn_mm" in str(_op(user))), None)
+        call = next(((user, position) for user, position in final_uses(node) if "onednn_mm" in str(called(user))), None)
         if call is None or call[1] not in (3, "handler_tensor"):
             return None
         user, _ = call
         out, activation = (
             user.kwargs.get(name, user.args[i] if i < len(user.args) else None) for i, name in enumerate("ca")
         )
-        n, k = (torch_internals.hint(_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
+        n, k = (torch_internals.hint(node_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
         weight = f"(torch.randn({n}, {k}) * 0.1).t()"
         return f"torch.tensor(torch.ops._C.create_onednn_mm_handler({weight}, 32))"
 
@@ -96,42 +96,3 @@ def _defining_module(function_name: str) -> str | None:
         if getattr(function, "__module__", None) == name:
             return name
     return None
-
-
-def _op(node: fx.Node) -> Any:
-    """What a node calls; for auto_functionalized, the operator that it holds."""
-    return node.args[0] if torch_internals.is_higher_order(node.target) and node.args else node.target
-
-
-def _final_uses(node: fx.Node) -> list[tuple[fx.Node, Any]]:
-    """Uses of a node as (user, position or name), followed into the pieces that a stitching graph calls."""
-    found: list[tuple[fx.Node, Any]] = []
-    for user in node.users:
-        positions = [index for index, arg in enumerate(user.args) if arg is node]
-        names = [name for name, arg in user.kwargs.items() if arg is node]
-        if user.op == "call_module":
-            inner: Any = user.graph.owning_module.get_submodule(str(user.target))  # pyright: ignore[reportOptionalMemberAccess]
-            inputs = [part for part in inner.graph.nodes if part.op == "placeholder"]
-            found += [use for position in positions for use in _final_uses(inputs[position])]
-        else:
-            found += [(user, key) for key in (*positions, *names)]
-    return found
-
-
-def _value(node: fx.Node) -> Any:
-    value = node.meta.get("val")
-    return node.meta.get("example_value") if value is None else value
-
-
-def _described(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return repr(value)
-    return value.dtype, str(value.device), *map(torch_internals.hint, (*value.shape, *value.stride()))
-
-
-def _concrete(value: Any) -> Any:
-    hint = torch_internals.hint
-    if not isinstance(value, torch.Tensor):
-        return hint(value) if isinstance(value, torch.SymInt) else value
-    sizes, strides = list(map(hint, value.shape)), list(map(hint, value.stride()))
-    return torch.empty_strided(sizes, strides, dtype=value.dtype, device=value.device)
