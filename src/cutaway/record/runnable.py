@@ -128,10 +128,10 @@ class _File:
         arguments = [self.argument(node) for node in self.gm.graph.nodes if node.op == "placeholder"]
         imports = self.imports()
         modules, stand_ins = self.custom_operators()
-        lines = [f"# {line}".rstrip() for line in header]
-        lines += [f"# Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
-        lines += [f"# CANNOT RUN: {problem}" for problem in self.problems]
-        parts = ["\n".join(lines), _PREAMBLE, imports]
+        lines = [*header]
+        lines += [f"Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
+        lines += [f"CANNOT RUN: {problem}" for problem in self.problems]
+        parts = ["\n".join(map(_comment, lines)), _PREAMBLE, imports]
         if imports and not imports.endswith("\n"):
             parts.append("\n")
         parts += [f"{line}\n" for line in self.imported]
@@ -269,6 +269,11 @@ class _File:
                 hint = torch_internals.symbol_facts(size.node.shape_env, symbol)["hint"]
                 self.symbols[str(symbol)] = 8 if hint is None else hint
         return torch_internals.python_expression(size)
+
+
+def _comment(text: str) -> str:
+    """A line of the header; a line break in it (in a file's name, in an error) must not end the comment."""
+    return f"# {' '.join(text.splitlines())}".rstrip()
 
 
 def _flat(graph: fx.Graph) -> fx.Graph:

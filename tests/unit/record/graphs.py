@@ -123,7 +123,7 @@ def fingerprint_of(gm: fx.GraphModule) -> str:
 
 
 class Maker:
-    """Builds a graph call by call; every value is a float32 tensor of 2 by 3 on the meta device."""
+    """Builds a graph call by call; every value is a float32 tensor of 2 by 3."""
 
     def __init__(self) -> None:
         self.graph = fx.Graph()
@@ -131,12 +131,14 @@ class Maker:
 
     def input(self, name: str = "x", **meta: Any) -> fx.Node:
         node = self.graph.placeholder(name)
-        node.meta.update({"val": torch.empty(2, 3, device="meta"), **meta})
+        node.meta.update({"val": torch.empty(2, 3), **meta})
         return node
 
     def call(self, target: Any, *args: Any, meta: dict[str, Any] | None = None, **kwargs: Any) -> fx.Node:
-        node = self.graph.call_function(target, args, kwargs)
-        node.meta.update({"val": torch.empty(2, 3, device="meta"), **(meta or {})})
+        packet = getattr(target, "overloadpacket", target)
+        name = getattr(packet, "__name__", None)
+        node = self.graph.create_node("call_function", target, args, kwargs, name=name)
+        node.meta.update({"val": torch.empty(2, 3), **(meta or {})})
         return node
 
     def attribute(self, name: str, value: Any) -> fx.Node:
