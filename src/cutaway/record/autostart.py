@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from importlib import import_module
 
 
@@ -20,4 +21,5 @@ def start() -> None:
     try:
         import_module("cutaway.record.recording").record_process(path)
     except Exception as error:  # noqa: BLE001  (never end the run)
-        warnings.warn(f"cutaway: nothing will be recorded: {error}", RuntimeWarning, stacklevel=2)
+        with suppress(RuntimeWarning):  # under -W error
+            warnings.warn(f"cutaway: nothing will be recorded: {error}", RuntimeWarning, stacklevel=2)

@@ -49,6 +49,7 @@ _CACHES = {
     )
     for result in ("hit", "miss", "bypass")
 }
+_LONGEST_VALUE = 400  # torch puts its whole configuration beside the times: 30 KB a compile
 _PARTS = {"before_pre_grad": "pre_grad", "before_joint": "joint", "before_post_grad": "post_grad"}
 
 
@@ -95,6 +96,7 @@ class Hooks:
         self._traced, self._logged = guarded(self._on_trace), guarded(self._on_logged_graph)
         self._entered, self._left = guarded(self._on_pass_enter), guarded(self._on_pass_exit)
         self._compiled, self._kernel = guarded(self._on_compiled), guarded(self._on_kernel)
+        self._installed_late = guarded(self._install_late)
         self._undo += [
             torch_internals.capture_print_readable(),
             torch_internals.swap_code(torch_internals.trace_structured(), self._trace_shim),
@@ -168,7 +170,7 @@ class Hooks:
 
     def _trace_shim(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._late:
-            self._install_late()
+            self._installed_late()
         name = args[0] if args else kwargs.get("name")
         if name == "artifact" or name == "graph_dump" or name in self.records:
             metadata = args[1] if len(args) > 1 else kwargs.get("metadata_fn", dict)
@@ -267,9 +269,8 @@ class Hooks:
     def _metrics(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
         compile_id = metadata.get("compile_id") or torch_internals.current_compile_id()
         compilation = self.recorder.compiled_as(str(compile_id))
-        values = {
-            key: value for key, value in metadata.items() if isinstance(value, (int, float, str)) and key != "config"
-        }
+        values = {key: value for key, value in metadata.items() if isinstance(value, (int, float, str))}
+        values = {key: value for key, value in values.items() if len(str(value)) <= _LONGEST_VALUE}
         for text in self._breaks.pop(str(compile_id), []):
             self.recorder.metric("graph_break", {"reason": text.strip(), "compile_id": str(compile_id)}, compilation)
         if compilation is not None:

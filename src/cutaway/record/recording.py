@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import weakref
 from contextlib import ContextDecorator, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,14 @@ class Recording(ContextDecorator):
         hooks = Hooks(recorder)
         hooks.install()
         self._running.append((recorder, hooks))
-        os.register_at_fork(after_in_child=recorder.after_fork)
+        alive = weakref.ref(recorder)  # what is registered for a fork stays registered
+
+        def forked() -> None:
+            known = alive()
+            if known is not None:
+                known.after_fork()
+
+        os.register_at_fork(after_in_child=forked)
         return recorder, hooks
 
     def stop(self) -> None:

@@ -107,11 +107,9 @@ class Session:
         if kind not in self._warned:
             self._warned.add(kind)
             lacks = "nothing more will be recorded" if refused else f"the dump in {self.settings.path} lacks this part"
-            warnings.warn(
-                f"cutaway: recording failed in {at}: {type(error).__name__}: {error}. The compile goes on; {lacks}.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            text = f"cutaway: recording failed in {at}: {type(error).__name__}: {error}. The compile goes on; {lacks}."
+            with suppress(RuntimeWarning):  # under -W error, a warning would end the run
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
         with suppress(Exception):
             compilation = self.known()
             self.event(
