@@ -19,12 +19,12 @@ _BEFORE: dict[str | None, tuple[str | None, ...]] = {
     "backward": ("backward", "joint"),
     "inference": ("inference", "joint", None),
 }
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.<>=+@~-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=+@~-]+")
 
 
 def safe_name(name: str) -> str:
     """A name as a folder: no separators, no spaces, never hidden, at most 100 characters."""
-    return _UNSAFE.sub("_", name.replace("<locals>.", "")).strip(".")[:100] or "unnamed"
+    return _UNSAFE.sub("_", name.replace("<locals>.", "").replace("<lambda>", "lambda")).strip(".")[:100] or "unnamed"
 
 
 def safe_path(name: str) -> str:

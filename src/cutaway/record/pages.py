@@ -45,7 +45,7 @@ Four commands do the same with more comfort, when Cutaway is installed:
 
     cutaway ls .                         what was compiled: stages, pieces, ranges, what is the same as what
     cutaway show . captured              a graph, nested by layer (--raw, --code, --nodes for other views)
-    cutaway show . post_grad --code      the generated code of a piece and range
+    cutaway show . SELECTOR --code       the generated code of a piece and range; a selector is a path as ls prints it
     cutaway verify .                     is the dump whole?
 
 ## The stages
