@@ -44,10 +44,10 @@ def masked(value: Any, name: str = "") -> Any:
 
 def plain(value: Any, depth: int = 6) -> Any:
     """A configuration object as JSON values: dataclasses and mappings as objects, what is unknown as its text."""
+    if isinstance(value, Enum):  # before numbers: vLLM's compilation mode is both
+        return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, Enum):
-        return value.name
     if depth == 0:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

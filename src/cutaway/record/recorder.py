@@ -277,17 +277,18 @@ class Recorder(Session):
         place = where()
         digest = output_code.digest(text)
         same_as = self._stored_code.get(digest)
-        entry = None if same_as else self.open().write("code", file, text)
         facts: dict[str, Any] = {
             "kind": kind,
             "selector": self.selector(scope, leaf),
             "phase": scope.phase,
             "piece": place.piece,
             "range": place.range,
-            "files": [entry] if entry else [],
             "same_as": same_as,
             **more,
         }
+        header = texts.code_header(compilation, facts, file)
+        entry = None if same_as else self.open().write("code", file, header + text)
+        facts["files"] = [entry] if entry else []
         if entry is not None:
             self._stored_code[digest] = facts["selector"]
         self.row(compilation, scope, "code", facts)

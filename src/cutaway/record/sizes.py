@@ -17,7 +17,7 @@ def describe(compilation: Compilation) -> str:
         parts += ["", "Guards (Dynamo checks them before it uses the compiled code again):", compilation.guards_text]
     if not parts:
         return ""
-    return "\n".join([f"Guards and symbolic sizes of {compilation.name}", "", *parts]).rstrip() + "\n"
+    return "\n".join(parts).strip() + "\n"
 
 
 def _symbols(shape_env: Any) -> list[str]:

@@ -63,7 +63,7 @@ def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[
         compilation: whose it is.
         pieces: what stands in the code for a piece (``__vllm_submods__[2]``) -> the piece's name.
     """
-    shown = [f"# {compilation.name}: the function that runs at every step.", ""]
+    shown: list[str] = []
     for line in text.splitlines():
         piece = next((piece for call, piece in pieces.items() if f"= {call}(" in line), None)
         if piece is not None:

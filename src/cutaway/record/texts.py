@@ -69,6 +69,25 @@ def header(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[st
     return lines
 
 
+def code_header(compilation: Compilation, facts: Mapping[str, Any], file: str) -> str:
+    """The first lines of a file of generated code: whose it is, in the comments of its language."""
+    comment = "//" if file.endswith((".cpp", ".cu", ".metal")) else "#"
+    what = stage("post_grad" if facts["kind"] == "post_grad_text" else facts["kind"])
+    rows = {
+        "model": compilation.model,
+        "piece": _piece(compilation, facts["piece"]),
+        "range": range_text(facts["range"]),
+        "phase": facts["phase"],
+        "layers": compilation.piece_layers.get(facts["piece"] or ""),
+        "made of": some(sorted({node for nodes in facts["kernels"].values() for node in nodes}))
+        if facts["kind"] == "kernel"
+        else None,
+        "from a cache": "yes" if facts["cached"] else None,
+    }
+    lines = [f"{facts['selector']} — {what.title}", *(f"{k + ':':<16}{v}" for k, v in rows.items() if v)]
+    return "".join(f"{comment} {line}\n" for line in lines) + "\n"
+
+
 def _function(compilation: Compilation) -> str:
     where = f" ({compilation.file}:{compilation.line})" if compilation.file else ""
     return f"{compilation.function}{where}"
