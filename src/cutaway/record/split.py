@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,16 +68,17 @@ def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[
     for line in text.splitlines():
         piece = next((piece for call, piece in pieces.items() if f"= {call}(" in line), None)
         if piece is not None:
-            scopes = compilation.root.children.get(piece)
-            names = sorted(scopes.children) if scopes else []
-            for other in compilation.equal_pieces.get(piece, []) if not names else []:
-                names = (
-                    sorted(compilation.root.children[other].children) if other in compilation.root.children else names
-                )
+            equal = [piece, *compilation.equal_pieces.get(piece, [])]
+            scopes = [compilation.root.children[name] for name in equal if name in compilation.root.children]
+            names = sorted({name for scope in scopes for name in scope.children}, key=_range_order)
             ranges = f" · compiled for {', '.join(names)}" if names else " · runs as it is"
             shown.append(f"    # {piece} · {compilation.piece_layers.get(piece, '')}{ranges}")
         shown.append(line)
     return "\n".join(shown) + "\n"
+
+
+def _range_order(name: str) -> list[int]:
+    return [int(size) for size in re.findall(r"\d+", name)]
 
 
 def stitching_origins(
