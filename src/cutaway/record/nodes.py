@@ -254,10 +254,10 @@ class _OneTable:
             row["source"] = self.sources.setdefault(source, len(self.sources))
 
     def layer(self, node: fx.Node) -> Path | None:
-        """The node's own layer path, the compiled module's class first; inputs belong to no layer."""
+        """The node's own layer path (in a backward, that of its forward), the compiled module's class first."""
         if node.op in ("placeholder", "output"):
             return None
-        path = layer_path(node.meta.get("nn_module_stack"))
+        path = layer_path(node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack"))
         if path and self.root and ": " in path[0]:
             return (self.root, *path)
         if path is None and self.captured and self.root and node.op.startswith("call_"):

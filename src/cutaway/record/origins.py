@@ -130,9 +130,12 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
-    """Inputs and results -> those at the same places before, when a trace kept their number (AOTAutograd does)."""
+    """Inputs and results -> those at the same places before, when a trace kept their number (AOTAutograd does).
+
+    In a joint graph, the gradients of the results stand behind the inputs.
+    """
     found: dict[fx.Node, tuple[int, ...]] = {}
-    now = [node for node in gm.graph.nodes if node.op == "placeholder"]
+    now = [node for node in gm.graph.nodes if node.op == "placeholder" and not node.name.startswith("tangents_")]
     before = [node for node in previous.ids if node.op == "placeholder"]
     results = _inputs(gm.graph.output_node().args, {})
     results_before = [arg for entry in previous.frozen if entry[0].op == "output" for arg in _inputs(entry[2], {})]
