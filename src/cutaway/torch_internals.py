@@ -17,6 +17,7 @@ miss the copies:
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -296,9 +297,14 @@ def no_tracing_fake_mode() -> Any:
 
 def python_expression(size: Any) -> str:
     """A SymInt's expression as Python that computes it from its symbols (torch/utils/_sympy/printers.py)."""
+    return _printed(expression(size))
+
+
+@functools.lru_cache(maxsize=4096)
+def _printed(expr: Any) -> str:
     from torch.utils._sympy.printers import PythonPrinter  # noqa: PLC0415  (sympy: only when sizes are symbolic)
 
-    return PythonPrinter().doprint(expression(size))
+    return PythonPrinter().doprint(expr)
 
 
 # -- operators ----------------------------------------------------------------------------------------------

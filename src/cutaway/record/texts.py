@@ -13,6 +13,7 @@ from cutaway.record.nodes import short_name
 from cutaway.record.runnable import sizes_of
 from cutaway.stages import stage
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 
 
@@ -24,8 +25,8 @@ def as_json(value: Any) -> str:
 def node_table(fingerprint: str, table: Mapping[str, Any], schema: int) -> str:
     """A node table as JSON with one node a line, so that grep finds nodes."""
     head = {"schema": schema, "fingerprint": fingerprint, **{k: v for k, v in table.items() if k != "nodes"}}
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in table["nodes"])
-    return json.dumps(head, ensure_ascii=False, separators=(",", ":"))[:-1] + f',"nodes":[\n{lines}\n]}}\n'
+    lines = ",\n".join(map(_encode, table["nodes"]))
+    return f'{_encode(head)[:-1]},"nodes":[\n{lines}\n]}}\n'
 
 
 def blocks(layers: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any
 
 RUN_VARIABLE = "CUTAWAY_RUN"
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def claim_folder(parent: Path, first: str, later: str) -> Path:
@@ -111,7 +112,7 @@ class DumpWriter:
             if self._manifest < 0 or os.getpid() != self._pid:
                 return
             line = {"seq": self._sequence, "time": round(time.time(), 6), "event": event, **facts}
-            content = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")
+            content = (_encode(line) + "\n").encode("utf-8", "backslashreplace")
             end = os.fstat(self._manifest).st_size
             try:
                 written = os.write(self._manifest, content)

@@ -55,10 +55,7 @@ class VllmHost(Host):
 
         Its checks see sizes as plain numbers (the ones captured with), so that asking adds no guard.
         """
-        overload = torch_internals.op_overload(node.target)
-        if overload is None or overload.namespace != "vllm_ir":
-            return None
-        op = import_module("vllm.ir.op").IrOp.registry.get(overload._opname)
+        op = _ir_op(node.target)
         if op is None:
             return None
         values = [node_value(arg) if isinstance(arg, fx.Node) else arg for arg in node.args]
@@ -87,6 +84,15 @@ class VllmHost(Host):
         n, k = (torch_internals.hint(node_value(part).shape[-1]) for part in (out, activation))  # pyright: ignore[reportArgumentType]
         weight = f"(torch.randn({n}, {k}) * 0.1).t()"
         return f"torch.tensor(torch.ops._C.create_onednn_mm_handler({weight}, 32))"
+
+
+@functools.cache
+def _ir_op(target: Any) -> Any:
+    """vLLM's IR op behind a node's target, if it is one."""
+    overload = torch_internals.op_overload(target)
+    if overload is None or overload.namespace != "vllm_ir":
+        return None
+    return import_module("vllm.ir.op").IrOp.registry.get(overload._opname)
 
 
 @functools.cache
