@@ -7,6 +7,7 @@ import os
 import weakref
 from contextlib import ContextDecorator, suppress
 from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -128,7 +129,13 @@ def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Pr
         recorder, hooks = recording.start()
         _process.append(Process(recorder, hooks))
         atexit.register(recording.stop)
+        util.register_after_fork(recording, _stop_at_end)
     return _process[0]
+
+
+def _stop_at_end(recording: Recording) -> None:
+    """A process that multiprocessing forked ends without ``atexit``: vLLM's engine does, on a GPU."""
+    util.Finalize(recording, recording.stop, exitpriority=0)
 
 
 def _claim_run(root: Path) -> None:
