@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _scratch.append(tempfile.mkdtemp(prefix="cutaway-tests-"))
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{_scratch[0]}/inductor"
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")  # no trial compiles to find out what the processor can do
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -359,9 +359,12 @@ class Hooks:
         if self.sink is not None and self.sink(source, post_grad, cache_key):
             return
         scope = self.recorder.scope()
+        cached = not scope.generating
+        made_as = getattr(graph, "fx_kwargs", None) or {}
         if options.get("is_backward"):
             scope.phase = "backward"
-        cached = not scope.generating
+        elif cached and scope.phase is None and "is_inference" in made_as:
+            scope.phase = "inference" if made_as["is_inference"] else "forward"
         scope.generating = False
         self.write_output_code(scope, source, post_grad, cached, cache_key)
 
