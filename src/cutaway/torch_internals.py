@@ -207,7 +207,18 @@ def captured_function() -> tuple[CodeType, dict[str, Any]] | None:
     if found is None:
         return None
     translator = found["self"].root_tx
-    return translator.f_code, dict(getattr(translator, "f_locals", {}) or {})
+    code, values = translator.f_code, dict(getattr(translator, "f_locals", {}) or {})
+    if code.co_filename == torch._dynamo.external_utils.__file__ and "fn" in values:
+        return _wrapped(code, values["fn"])
+    return code, values
+
+
+def _wrapped(code: CodeType, function: Any) -> tuple[CodeType, dict[str, Any]]:
+    """What a frame of torch/_dynamo/external_utils.py stands around: a module or function of torch itself."""
+    if isinstance(function, torch.nn.Module):
+        return type(function).forward.__code__, {"self": function}
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return getattr(function, "__code__", code.replace(co_name=name, co_qualname=name)), {}
 
 
 def graph_break_of(gm: fx.GraphModule) -> str | None:

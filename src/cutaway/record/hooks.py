@@ -86,7 +86,6 @@ class Hooks:
         self._late: dict[str, Callable[[], Callable[[], None] | None]] = {}
         self._open_passes = threading.local()
         self._breaks: dict[str | None, list[str]] = {}
-        self._seen_code: set[tuple[str, str | None, str]] = set()
 
     # -- install and remove -----------------------------------------------------------------------------
 
@@ -373,10 +372,10 @@ class Hooks:
     ) -> None:
         """Record Inductor's code of the scope on this thread; out of a cache, the text of its last graph too."""
         key = (scope.selector, scope.phase, output_code.digest(source))
-        if key in self._seen_code:
-            return
-        self._seen_code.add(key)
         recorder = self.recorder
+        if key in recorder.seen_code:
+            return
+        recorder.seen_code.add(key)
         kernels, scope.kernels = scope.kernels, {}
         recorder.code(
             "output_code",

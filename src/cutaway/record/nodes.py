@@ -24,6 +24,8 @@ from cutaway.record.values import node_value
 Table = dict[str, Any]
 Path = tuple[str, ...]
 
+_ROOTS = ("self", "fn")  # "fn": what Dynamo's own frame around a module of torch (nn.Sequential) calls it
+_ROOT_SOURCES = tuple(f"L['{name}']" for name in _ROOTS)
 _ITEM = re.compile(r"\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
 _FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
 
@@ -159,7 +161,7 @@ def module_fqn(source: str) -> str:
     parts = [part for part in text.split(".") if part]
     if parts and parts[0] in ("L", "G"):
         parts = parts[1:]
-    if parts and parts[0] == "self":
+    if parts and parts[0] in _ROOTS:
         parts = parts[1:]
     return ".".join(parts)
 
@@ -352,7 +354,7 @@ def _input_path(node: fx.Node) -> str:
     text = str(name() if callable(name) else name)
     owner, size, dimension = text.partition(".size()")
     fqn = module_fqn(owner) + size + dimension
-    return f"self.{fqn}" if text.startswith("L['self']") else fqn
+    return f"self.{fqn}" if text.startswith(_ROOT_SOURCES) else fqn
 
 
 _MANGLED = re.compile(r"_(?:modules|parameters|buffers)_")

@@ -52,6 +52,7 @@ class Recorder(Session):
         super()._reset()
         self._stored: dict[str, str] = {}
         self._stored_code: dict[str, str] = {}
+        self.seen_code: set[tuple[str, str | None, str]] = set()
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
         self._builder = TableBuilder(self.host.library_files)
 

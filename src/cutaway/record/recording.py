@@ -122,9 +122,9 @@ def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Pr
     ``CUTAWAY_ONLY`` (see :meth:`Filters.parse`) and ``CUTAWAY_MAX_BYTES`` say which part.
     """
     if not _process:
-        limit = os.environ.get("CUTAWAY_MAX_BYTES")
+        limit = _limit(os.environ.get("CUTAWAY_MAX_BYTES", ""))
         filters = Filters.parse(os.environ.get("CUTAWAY_ONLY", ""))
-        recording = Recording(Settings(Path(path), filters, int(limit) if limit else None, share_run=True), host)
+        recording = Recording(Settings(Path(path), filters, limit, share_run=True), host)
         _claim_run(Path(path).absolute())
         recorder, hooks = recording.start()
         _process.append(Process(recorder, hooks))
@@ -150,3 +150,12 @@ def _drop_empty(run: Path, owner: int) -> None:
     if os.getpid() == owner:
         with suppress(OSError):  # not empty: something was recorded
             run.rmdir()
+
+
+def _limit(text: str) -> int | None:
+    """``CUTAWAY_MAX_BYTES`` as a number; None when it is empty."""
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"CUTAWAY_MAX_BYTES is {text!r}", "it is a positive number of bytes", "for example 100000000")
+    return int(text)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cutaway import torch_internals
 from cutaway.record.compilation import Compilation
+
+# What is different in every process has no place in a file that two runs are compared by.
+_LATENCY = re.compile(r"^Guard latency = .*$", re.MULTILINE)  # a metric has it
+_ADDRESS = re.compile(r"(___check_\w+_id\([^\n]*?, |\bat 0x)[0-9a-f]+")
 
 
 def describe(compilation: Compilation) -> str:
@@ -14,7 +19,8 @@ def describe(compilation: Compilation) -> str:
     if compilation.shape_env is not None:
         parts += [*_symbols(compilation.shape_env), *_constraints(compilation.shape_env)]
     if compilation.guards_text:
-        parts += ["", "Guards (Dynamo checks them before it uses the compiled code again):", compilation.guards_text]
+        text = _LATENCY.sub("", _ADDRESS.sub(r"\1…", compilation.guards_text))
+        parts += ["", "Guards (Dynamo checks them before it uses the compiled code again):", text]
     if not parts:
         return ""
     return "\n".join(parts).strip() + "\n"
