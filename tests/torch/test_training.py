@@ -80,6 +80,24 @@ def test_both_parts_stem_from_the_joint_graph(trained: Recorded) -> None:
         assert all(before[row["from"][0]]["target"] == row["target"] for row in rows)
 
 
+def test_what_the_forward_saved_is_no_weight(trained: Recorded) -> None:
+    (event,) = trained.of("snapshot", stage="aot_backward")
+    inputs = {row["name"]: row["input"] for row in trained.table(event)["nodes"] if row["op"] == "placeholder"}
+    assert inputs == {
+        "primals_3": "x", "primals_4": "self.down.weight", "addmm": "addmm", "div": "div", "tangents_1": "tangents_1",
+    }  # fmt: skip
+
+
+def test_changed_is_said_across_the_end_of_the_forward(trained: Recorded) -> None:
+    """The backward is compiled when the forward's compile is over; its graphs are still compared."""
+    latest: dict[str | None, str] = {}
+    for event in trained.of("snapshot"):
+        phase = event["phase"]
+        before = latest.get(phase) or latest.get("joint") or latest.get(None)
+        assert event["changed"] == (before is not None and event["graph"] != before), event["selector"]
+        latest[phase] = event["graph"]
+
+
 def test_the_code_is_that_of_its_phase(trained: Recorded) -> None:
     codes = {event["phase"]: event for event in trained.of("code", kind="output_code")}
     assert codes.keys() == {"forward", "backward"}

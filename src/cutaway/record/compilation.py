@@ -121,9 +121,10 @@ class Scope:
             yield from child.walk()
 
     def forget(self) -> None:
-        """Drop every graph held by reference (the compile is over)."""
+        """Drop every graph held by reference (the compile is over; a backward may still come after it)."""
         for scope in self.walk():
-            scope.tracks.clear()
+            for track in scope.tracks.values():
+                track.remembered = Remembered()
 
 
 @dataclass

@@ -13,6 +13,7 @@ it is found from what changed, in this order, and left unknown when none applies
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from typing import Any
 from torch import fx
 
 from cutaway.record.nodes import Origin, Path, Table
+
+# What AOTAutograd calls the inputs of the function that it traces.
+_TRACED_INPUT = re.compile(r"(arg\d+_\d+|primals_\d+)$")
 
 Frozen = list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]
 
@@ -130,19 +134,26 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
-    """Inputs and results -> those at the same places before, when a trace kept their number (AOTAutograd does).
+    """Inputs and results -> those at the same places before, when a trace kept them (AOTAutograd does).
 
-    In a joint graph, the gradients of the results stand behind the inputs.
+    In a joint graph, the gradients of the results stand behind the inputs. A backward takes what its forward saved:
+    other inputs, which may be as many.
     """
-    found: dict[fx.Node, tuple[int, ...]] = {}
-    now = [node for node in gm.graph.nodes if node.op == "placeholder" and not node.name.startswith("tangents_")]
-    before = [node for node in previous.ids if node.op == "placeholder"]
+    now, before = _inputs_of(gm.graph.nodes), _inputs_of(previous.ids)
+    if len(now) != len(before):
+        return {}
+    pairs = list(zip(now, before, strict=True))
+    if not all(new.name == old.name or _TRACED_INPUT.match(new.name) for new, old in pairs):
+        return {}
     results = _inputs(gm.graph.output_node().args, {})
     results_before = [arg for entry in previous.frozen if entry[0].op == "output" for arg in _inputs(entry[2], {})]
-    for new, old in ((results, results_before), (now, before)):
-        if len(new) == len(old):
-            found.update({node: (previous.ids[other],) for node, other in zip(new, old, strict=True)})
-    return found
+    if len(results) == len(results_before):
+        pairs = [*zip(results, results_before, strict=True), *pairs]
+    return {new: (previous.ids[old],) for new, old in pairs}
+
+
+def _inputs_of(nodes: Iterable[fx.Node]) -> list[fx.Node]:
+    return [node for node in nodes if node.op == "placeholder" and not node.name.startswith("tangents_")]
 
 
 def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:

@@ -253,6 +253,30 @@ class TestInherited:
         assert found[y].ids == (before.names["relu"],)
         assert z not in found or found[z].ids != (before.names["sin"],)
 
+    def traced(self, *inputs: str) -> fx.GraphModule:
+        maker = Maker()
+        nodes = [maker.input(name, val=torch.empty(2)) for name in inputs]
+        return maker.done(maker.call(cos, nodes[0], meta={"val": torch.empty(2)}))
+
+    @pytest.mark.parametrize(
+        ("names", "known"),
+        [
+            (["arg0_1", "arg1_1"], [(0,), (1,)]),
+            (["primals_1", "primals_2", "tangents_1"], [(0,), (1,), None]),
+            (["weight", "x"], [(0,), (1,)]),
+            (["primals_1", "addmm"], [None, None]),
+            (["arg0_1"], [None]),
+        ],
+    )
+    def test_inputs_are_known_by_their_places_only_in_a_trace_of_the_whole(
+        self, names: list[str], known: list[tuple[int, ...] | None]
+    ) -> None:
+        before = remembered(self.traced("weight", "x"))
+        gm = self.traced(*names)
+        found = find_origins(gm, before)
+        inputs = [node for node in gm.graph.nodes if node.op == "placeholder"]
+        assert [found[node].ids if node in found else None for node in inputs] == known
+
     def test_without_a_previous_snapshot_nothing_is_known(self) -> None:
         assert find_origins(two_layers(), None) == {}
 
