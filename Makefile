@@ -36,8 +36,8 @@ lint: .venv/stamp ## ruff, its format, pyright
 docs: .venv/stamp ## check that the docs are up to date with the code
 	$(BIN)/python docs/check.py
 
-bench: .venv/stamp ## run the benchmarks
-	@for script in $(wildcard benchmarks/[a-z]*.py); do echo "== $$script"; $(BIN)/python $$script; done
+bench: .venv/stamp ## run the benchmarks (an hour): make bench ARGS=--quick
+	@for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do echo "== $$script"; $(BIN)/python $$script $(ARGS); echo; done
 
 clean: ## remove the environments and all that was built
 	rm -rf .venv .vllm dist build demo/out
