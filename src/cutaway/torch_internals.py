@@ -60,11 +60,10 @@ def swap_code(function: FunctionType, handler: Handler) -> Callable[[], None]:
     function.__code__ = shim
 
     def undo() -> None:
+        # A thread may be inside the shim, and somebody may have swapped after us: the way through stays open.
+        _handlers[key] = (lambda call, args, kwargs: call(*args, **kwargs), original)
         if function.__code__ is shim:
             function.__code__ = old
-            _handlers.pop(key, None)
-        else:  # somebody swapped after us: stay in the chain, but hand through
-            _handlers[key] = (lambda call, args, kwargs: call(*args, **kwargs), original)
 
     return undo
 
@@ -203,7 +202,7 @@ def caller(match: Callable[[dict[str, Any]], bool], depth: int = 25) -> dict[str
 
 def captured_function() -> tuple[CodeType, dict[str, Any]] | None:
     """Code object and argument values of the function that Dynamo has just captured on this stack."""
-    found = caller(lambda names: type(names.get("self")).__name__ == "OutputGraph", depth=8)
+    found = caller(lambda names: type(names.get("self")).__name__ == "OutputGraph", depth=30)
     if found is None:
         return None
     translator = found["self"].root_tx

@@ -61,13 +61,17 @@ def _head(dump: Dump) -> Iterator[list[Styled]]:
 def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
     started = compilation.started
     facts: list[str] = []
+    where = ""
     if started is not None:
         where = f" ({started.file.rpartition('/')[2]}:{started.line})" if started.file else ""
         function = "" if started.function == compilation.name else started.function or "?"
         facts = [part for part in (f"{function}{where}".strip(), started.model) if part]
-    yield [(compilation.name, "bold"), (": " + " · ".join(facts) if facts else "", "")]
+    yield [
+        (compilation.name, "bold"),
+        ((" " if facts[:1] == [where.strip()] else ": ") + " · ".join(facts) if facts else "", ""),
+    ]
     if started is not None and started.recompile:
-        reason = "; ".join(started.reason) or "reason not recorded"
+        reason = "; ".join(text.strip().split("\n")[0] for text in started.reason) or "reason not recorded"
         yield [(f"  recompile {started.recompile}, because {reason}", "yellow")]
     asked: dict[str, Counter[str]] = {}
     for cache in compilation.caches:
@@ -76,6 +80,8 @@ def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
         yield [(f"  cache {kind}: {', '.join(f'{count} {result}' for result, count in results.items())}", "")]
     for error in compilation.errors:
         yield [(f"  recording failed in {error.where}: {error.error}", "red")]
+    if compilation.failed:
+        yield [(f"  FAILED: {compilation.failed.splitlines()[0]}", "red")]
     if not compilation.finished:
         yield [("  did not come to its end", "yellow")]
 

@@ -62,6 +62,7 @@ class Compilation(Part):
         steps: its snapshots, passes and code, those of its pieces included.
         caches, metrics, errors: the other events that belong to it.
         finished: whether it came to its end.
+        failed: why the compile itself failed, as torch said it; None when it did not.
     """
 
     def __init__(self, name: str) -> None:
@@ -71,6 +72,7 @@ class Compilation(Part):
         self.metrics: list[schema.Metric] = []
         self.errors: list[schema.Failure] = []
         self.finished = False
+        self.failed: str | None = None
 
     @property
     def function(self) -> str | None:

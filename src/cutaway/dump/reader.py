@@ -193,6 +193,7 @@ class Dump:
             self.complete = self.complete or compilation is None
             if compilation is not None:
                 compilation.finished = True
+                compilation.failed = event.values.get("failed")
         elif isinstance(event, schema.CacheAsked):
             (compilation or self).caches.append(event)
         elif isinstance(event, schema.Metric):

@@ -53,6 +53,8 @@ class Scope:
             ``backward``.
         part: Inductor's round of passes that is on: ``pre_grad``, ``joint`` or ``post_grad``.
         generating: whether the last graph was seen and its code is still to come (else the code is a cache's).
+        graph_module: the graph that goes through the stages now; graphs nested in it are told apart by it.
+        graphs: how many graphs Inductor has begun with here; from the second on each is a scope of its own, ``newest``.
         kernels: kernel -> names of the last graph's nodes in it, while the code is being generated.
     """
 
@@ -62,6 +64,9 @@ class Scope:
     phase: str | None = None
     part: str | None = None
     generating: bool = False
+    graph_module: Any = None
+    graphs: int = 0
+    newest: Scope | None = None
     tracks: dict[str | None, Track] = field(default_factory=dict)
     children: dict[str, Scope] = field(default_factory=dict)
     hook_seconds: float = 0.0
@@ -108,7 +113,9 @@ class Scope:
         for key in _BEFORE.get(phase, (None,)):
             if key in self.tracks:
                 return self.tracks[key]
-        return self.parent.previous(None) if self.parent else None
+        if self.parent is None or self.name.startswith("graph_"):  # a further graph comes after no other
+            return None
+        return self.parent.previous(None)
 
     def child(self, name: str, number: bool) -> Scope:
         if name not in self.children:
@@ -120,9 +127,17 @@ class Scope:
         for child in self.children.values():
             yield from child.walk()
 
+    def nested(self, gm: Any) -> str | None:
+        """The name of a graph inside of the one that goes through the stages; None for that one itself."""
+        whole = self.graph_module
+        if whole is None or gm is whole or getattr(gm, "graph", None) is getattr(whole, "graph", None):
+            return None
+        return next((name for name, module in whole.named_modules() if module is gm and name), None)
+
     def forget(self) -> None:
         """Drop every graph held by reference (the compile is over; a backward may still come after it)."""
         for scope in self.walk():
+            scope.graph_module = None
             for track in scope.tracks.values():
                 track.remembered = Remembered()
 
@@ -143,6 +158,7 @@ class Compilation:
     shape_env: Any = None
     guards_text: str | None = None
     finished: bool = False
+    failed: str | None = None
     equal_pieces: dict[str, list[str]] = field(default_factory=dict)
     piece_layers: dict[str, str] = field(default_factory=dict)
     root: Scope = field(init=False)
@@ -157,7 +173,19 @@ class Compilation:
             scope = scope.child(piece, number=True)
         if compile_range is not None:
             scope = scope.child(f"range_{compile_range}", number=False)
-        return scope
+        return scope.newest or scope
+
+    def next_graph(self, piece: str | None, compile_range: str | None) -> Scope:
+        """The scope of one more graph for Inductor: a folder of its own when it is not the first of its place.
+
+        One captured graph becomes several where a back end cuts it (torch's DDPOptimizer).
+        """
+        scope = self.scope(piece, compile_range)
+        place = scope.parent if scope.parent is not None and scope.parent.newest is scope else scope
+        place.graphs += 1
+        if place.graphs > 1:
+            place.newest = place.child(f"graph_{place.graphs}", number=False)
+        return place.newest or place
 
 
 def remember(gm: Any, table: Table, fingerprint: str, counts: dict[str, int], facts: dict[str, Any]) -> Track:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import platform
 import re
@@ -16,8 +17,10 @@ import torch
 
 _PREFIXES = (
     "VLLM_", "TORCH", "PYTORCH_", "INDUCTOR_", "CUTAWAY", "TRITON_", "CUDA_", "NCCL_", "GLOO_", "OMP_", "KMP_", "MKL_",
-    "CXX", "CC", "CFLAGS", "LD_PRELOAD", "PYTHONHASHSEED", "RANK", "LOCAL_RANK", "WORLD_SIZE",
+    "LD_PRELOAD", "PYTHONHASHSEED", "LOCAL_RANK", "WORLD_SIZE",
 )  # fmt: skip
+_NAMES = frozenset({"CC", "CXX", "CFLAGS", "CXXFLAGS", "RANK"})
+_LOGIN = re.compile(r"(://)[^/@\s]+@")
 _SECRET_WORDS = frozenset(
     {"key", "apikey", "token", "password", "passwd", "pass", "secret", "credential", "credentials", "auth"}
 )
@@ -37,9 +40,19 @@ def masked(value: Any, name: str = "") -> Any:
         return {str(key): masked(part, name if is_secret(name) else str(key)) for key, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [masked(part, name) for part in value]
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int, float)):  # a number in a configuration: eos_token_id
         return value
-    return MASK if is_secret(name) and str(value) else str(value)
+    return MASK if is_secret(name) and str(value) else masked_text(str(value))
+
+
+def masked_text(text: str) -> str:
+    """Text without the secrets in it: a login in an address, and what JSON in it says under a secret-looking name."""
+    if text.lstrip().startswith("{"):
+        try:
+            return json.dumps(masked(json.loads(text)))
+        except ValueError:
+            pass
+    return _LOGIN.sub(rf"\1{MASK}@", text)
 
 
 def plain(value: Any, depth: int = 6) -> Any:
@@ -74,8 +87,10 @@ def masked_command(arguments: list[str]) -> list[str]:
             shown.append(MASK)
         elif equals and is_secret(option):
             shown.append(f"{option}={MASK}")
+        elif equals:
+            shown.append(f"{option}={masked_text(argument.removeprefix(f'{option}='))}")
         else:
-            shown.append(argument)
+            shown.append(masked_text(argument))
         if is_option or not hide:
             hide = argument.startswith("-") and not equals and is_secret(argument)
     return shown
@@ -95,7 +110,8 @@ def versions() -> dict[str, str]:
 
 def describe_run(configuration: dict[str, Any]) -> dict[str, Any]:
     """The content of ``context.json``; ``configuration`` is the host's."""
-    variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_PREFIXES)}
+    names = [name for name in sorted(os.environ) if name.startswith(_PREFIXES) or name in _NAMES]
+    variables = {name: os.environ[name] for name in names}
     return {
         "versions": versions(),
         "platform": platform.platform(),

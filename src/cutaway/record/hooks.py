@@ -96,11 +96,16 @@ class Hooks:
         self._entered, self._left = guarded(self._on_pass_enter), guarded(self._on_pass_exit)
         self._compiled, self._kernel = guarded(self._on_compiled), guarded(self._on_kernel)
         self._installed_late = guarded(self._install_late)
-        self._undo += [
-            torch_internals.capture_print_readable(),
-            torch_internals.swap_code(torch_internals.trace_structured(), self._trace_shim),
-            torch_internals.swap_code(torch_internals.lazy_format_graph_code(), self._log_shim),
-        ]
+        swap = torch_internals.swap_code
+        for place, put_in in {
+            "print_readable": torch_internals.capture_print_readable,
+            "trace_structured": lambda: swap(torch_internals.trace_structured(), self._trace_shim),
+            "lazy_format_graph_code": lambda: swap(torch_internals.lazy_format_graph_code(), self._log_shim),
+        }.items():
+            try:
+                self._undo.append(put_in())
+            except AttributeError as error:  # this torch does not have it
+                self.recorder.failed(f"putting in the hook {place}", error)
         self._late = {
             "passes": self._install_passes,
             "compiled": self._install_compiled,
@@ -209,6 +214,7 @@ class Hooks:
 
     def _aot(self, stage: str, gm: fx.GraphModule) -> None:
         scope = self.recorder.scope()
+        scope.graph_module = gm
         training = "joint" in scope.tracks
         phases = {"aot_joint": "joint", "aot_backward": "backward"}
         scope.phase = phases.get(stage, "forward" if training else "inference")
@@ -216,7 +222,8 @@ class Hooks:
         self.recorder.graph(stage, gm)
 
     def _stage(self, stage: str, gm: fx.GraphModule) -> None:
-        scope = self.recorder.scope()
+        scope = self.recorder.next_graph() if stage == "before_pre_grad" else self.recorder.scope()
+        scope.graph_module = gm
         if stage in _PARTS:
             scope.part = _PARTS[stage]
             scope.pass_numbers.clear()
@@ -273,6 +280,8 @@ class Hooks:
         for text in self._breaks.pop(str(compile_id), []):
             self.recorder.metric("graph_break", {"reason": text.strip(), "compile_id": str(compile_id)}, compilation)
         if compilation is not None:
+            if metadata.get("fail_type"):
+                compilation.failed = f"{metadata['fail_type']}: {metadata.get('fail_reason') or ''}".strip()
             self.recorder.metric("compile_time", values, compilation)
             self.recorder.finish(compilation)
 
@@ -284,6 +293,8 @@ class Hooks:
         return self._open_passes.stack
 
     def _on_pass_enter(self, gm: fx.GraphModule, host: bool = False) -> None:
+        if self.recorder.known() is None:  # a pass outside of any compile: torch prepares its patterns
+            return
         started = perf_counter()
         self._passes().append(_OpenPass(gm, freeze(gm.graph), started, host))
         self._spent(started)
@@ -294,11 +305,17 @@ class Hooks:
         if machinery or (this is not None and this.holds_passes):
             self._close(gm)  # the inside of a pass that has a name, or the frame around the engine's passes
             return
+        if self.recorder.known() is None:
+            return
         scope = self.recorder.scope()
-        number = scope.pass_numbers["inductor"]
-        scope.pass_numbers["inductor"] += 1
         part = scope.part or "pass"
         stage = {"pre_grad": "pre_grad_pass", "joint": "joint_pass"}.get(part, "post_grad_pass")
+        inside = scope.nested(gm)
+        if inside is not None:
+            self.end_pass(stage, gm, f"{name} in {inside}", f"inductor_{part}.{name}@{inside}", None, whole=False)
+            return
+        number = scope.pass_numbers["inductor"]
+        scope.pass_numbers["inductor"] += 1
         self.end_pass(stage, gm, name, f"inductor_{part}.{number}.{name}", number, failed=error is not None)
 
     def begin_pass(self, gm: fx.GraphModule) -> None:
@@ -323,8 +340,13 @@ class Hooks:
         number: int | None,
         failed: bool = False,
         providers: Mapping[str, str] | None = None,
+        whole: bool = True,
     ) -> None:
-        """A pass is over: a snapshot when it changed the graph, an event always."""
+        """A pass is over: a snapshot when it changed the graph, an event always.
+
+        A pass on a graph inside of the graph (a branch of ``torch.cond``; ``whole`` is False) has an event only: what
+        it changed shows in the next stage of the whole.
+        """
         closed = self._close(gm)
         if closed is None:
             return
@@ -337,7 +359,7 @@ class Hooks:
         if failed:
             self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
         run = PassRun(name, leaf, number, 1e3 * (started - closed.entered), providers)
-        self.recorder.ran(stage, gm, run, changed)
+        self.recorder.ran(stage, gm, run, changed, whole)
 
     def _spent(self, started: float) -> None:
         self.recorder.scope().hook_seconds += perf_counter() - started

@@ -1,7 +1,7 @@
 """FX graph -> node table: what one graph is, as plain JSON values that need no torch to be read.
 
 The form is documented in docs/dump-format.md. A table is built in one walk over the graph; expressions of
-symbolic sizes are printed once each, because printing them is what costs (FACTS: up to 65 % of a print).
+symbolic sizes are printed once each, because printing them is what costs.
 Nothing here compares a symbolic size with anything: that would add a guard to the compile that is watched.
 """
 
@@ -77,6 +77,11 @@ class TableBuilder:
             for symbol in sorted(symbols, key=str)
         }
         return table
+
+    def forget(self) -> None:
+        """Let go what was kept of a compile's symbols and operators."""
+        for kept in (self._text, self._frames, self._targets):
+            kept.clear()
 
     def text(self, size: Any, symbols: set[Any]) -> int | str:
         """A size as a number, or as the text of its expression."""

@@ -30,7 +30,12 @@ Frozen = list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]
 
 def freeze(graph: fx.Graph) -> Frozen:
     """The graph by reference: exact, because fx replaces a node's arguments and never changes them."""
-    return [(node, node.target, node.args, node.kwargs) for node in graph.nodes]
+    frozen = [(node, node.target, node.args, node.kwargs) for node in graph.nodes]
+    held = [getattr(graph.owning_module, str(node.target), None) for node, *_ in frozen if node.op == "get_attr"]
+    for child in held:
+        if isinstance(child, fx.GraphModule):
+            frozen += freeze(child.graph)
+    return frozen
 
 
 def same(before: Frozen, after: Frozen) -> bool:
@@ -81,11 +86,11 @@ class Remembered:
 
     @classmethod
     def of(cls, gm: fx.GraphModule, table: Table) -> Remembered:
-        frozen = freeze(gm.graph)
+        nodes = list(gm.graph.nodes)
         return cls(
-            frozen=frozen,
-            ids={entry[0]: index for index, entry in enumerate(frozen)},
-            names={entry[0].name: index for index, entry in enumerate(frozen)},
+            frozen=freeze(gm.graph),
+            ids={node: index for index, node in enumerate(nodes)},
+            names={node.name: index for index, node in enumerate(nodes)},
             rows=table["nodes"],
             layers=table["layers"],
             sources=table["sources"],
@@ -128,9 +133,19 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
             ids: Iterable[int] = (previous.ids[node],)
         else:
             ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
+            ids = ids or (() if kept else _namesake(node, previous))
         if ids:
             found[node] = previous.origin(ids)
     return found
+
+
+def _namesake(node: fx.Node, previous: Remembered) -> tuple[int, ...]:
+    """The node of this name that calls the same: what a deep copy of a graph (a backward, compiled later) keeps."""
+    index = previous.names.get(node.name)
+    if index is None or not node.op.startswith("call_"):
+        return ()
+    old = previous.frozen[index]
+    return (index,) if old[0].op == node.op and old[1] == node.target else ()
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
@@ -146,7 +161,8 @@ def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tupl
     if not all(new.name == old.name or _TRACED_INPUT.match(new.name) for new, old in pairs):
         return {}
     results = _inputs(gm.graph.output_node().args, {})
-    results_before = [arg for entry in previous.frozen if entry[0].op == "output" for arg in _inputs(entry[2], {})]
+    ends = [entry for entry in previous.frozen if entry[0].op == "output" and entry[0] in previous.ids]
+    results_before = [arg for entry in ends for arg in _inputs(entry[2], {})]
     if len(results) == len(results_before):
         pairs = [*zip(results, results_before, strict=True), *pairs]
     return {new: (previous.ids[old],) for new, old in pairs}

@@ -70,9 +70,10 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
         + (f" ({compilation.file}:{compilation.line})" if compilation.file else ""),
         "model": compilation.model,
         "recompile": f"number {compilation.recompile}" if compilation.recompile else None,
-        "because": "; ".join(compilation.reasons) or None,
+        "**failed**": texts.first_line(compilation.failed),
     }
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
+    lines += [f"  - because {texts.first_line(reason)}" for reason in compilation.reasons]
     lines += _compiled_again(compilation, rows)
     equal = _equal_pieces(compilation)
     if equal:
@@ -116,8 +117,19 @@ def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> lis
     lines = ["", "## Compiled although an equal piece was compiled", ""]
     for row in again:
         first = min(compilation.equal_pieces[row["piece"]])
-        lines.append(f"- {row['piece']} for {texts.range_text(row['range'])}: equal to {first}, with another cache key")
+        here, there = (_donated(rows, piece, row["range"]) for piece in (row["piece"], first))
+        why = f"; it donates inputs {here or 'none'}, {first} {there or 'none'}" if here != there else ""
+        line = f"- {row['piece']} for {texts.range_text(row['range'])}: equal to {first}, with another cache key{why}"
+        lines.append(line)
     return lines
+
+
+def _donated(rows: list[dict[str, Any]], piece: str, compile_range: str) -> list[int]:
+    """The inputs that the last graph of a piece and range donates."""
+    of_it = [
+        row for row in rows if (row["piece"], row["range"]) == (piece, compile_range) and row["event"] == "snapshot"
+    ]
+    return of_it[-1]["donated_inputs"] if of_it else []
 
 
 def _equal_pieces(compilation: Compilation) -> dict[str, list[str]]:
@@ -177,9 +189,13 @@ def _table(rows: list[dict[str, Any]], folder: str) -> list[str]:
     cells += _idle_cells(idle)
     if kernels:
         nodes = sum(len(names) for row in kernels for names in row["kernels"].values())
-        cells.append(
-            ("kernels", "", f"{len(kernels)}, made of {nodes} nodes" if nodes else f"{len(kernels)}", "", "90.kernels/")
-        )
+        here = sum(bool(row["files"]) for row in kernels)
+        places = [
+            f"{here} in 90.kernels/" if here else "",
+            f"{len(kernels) - here} elsewhere" if here < len(kernels) else "",
+        ]
+        count = f"{len(kernels)}, made of {nodes} nodes" if nodes else f"{len(kernels)}"
+        cells.append(("kernels", "", count, "", ", ".join(place for place in places if place)))
     widths = [max(len(line[column]) for line in cells) for column in range(5)]
     right = (1, 3)
     columns = [

@@ -89,7 +89,7 @@ class Recorder(Session):
         phase = "split" if stage == "after_split" else scope.phase
         previous = scope.previous(phase)
         if previous is not None and origins is None and same(previous.remembered.frozen, freeze(gm.graph)):
-            self._again(compilation, scope, previous, stage, place)
+            self._again(compilation, scope, gm, previous, stage, place)
             scope.hook_seconds += perf_counter() - started
             return
         if origins is None:
@@ -154,7 +154,9 @@ class Recorder(Session):
         scope.snapshots += 1
         self.row(compilation, scope, "snapshot", facts)
 
-    def _again(self, compilation: Compilation, scope: Scope, previous: Track, stage: str, place: Where) -> None:
+    def _again(
+        self, compilation: Compilation, scope: Scope, gm: fx.GraphModule, previous: Track, stage: str, place: Where
+    ) -> None:
         """A stage that found the graph as the last one left it: the same facts under another name."""
         facts = previous.facts | self._facts(stage, scope, place, None)
         facts |= {
@@ -162,7 +164,7 @@ class Recorder(Session):
             "ops_delta": {},
             "files": [],
             "same_as": self._stored.get(previous.fingerprint),
-            "providers": previous.facts["providers"] if previous.facts["pass"] is None else {},
+            "providers": self._providers(gm),
         }
         facts.pop("from", None)
         scope.tracks[scope.phase] = replace(previous, facts=facts)
@@ -203,8 +205,11 @@ class Recorder(Session):
 
     # -- passes -----------------------------------------------------------------------------------------
 
-    def ran(self, stage: str, gm: fx.GraphModule, run: PassRun, changed: bool) -> None:
-        """A pass ran: an event always, a snapshot when it left a graph that is not the one recorded last."""
+    def ran(self, stage: str, gm: fx.GraphModule, run: PassRun, changed: bool, whole: bool = True) -> None:
+        """A pass ran: an event always, a snapshot when it left a graph that is not the one recorded last.
+
+        ``whole`` is False for a pass on a graph nested in the one that is being recorded.
+        """
         place = where()
         compilation = self.current(gm)
         if not self.accepts(compilation, stage, run.name, place):
@@ -215,9 +220,9 @@ class Recorder(Session):
         known = previous is not None and same(previous.remembered.frozen, freeze(gm.graph))
         before = previous.counts if previous else {}
         scope.hook_seconds += perf_counter() - started
-        if changed and not known:
+        if changed and whole and not known:
             self.graph(stage, gm, after=run)
-        latest = scope.previous(scope.phase)
+        latest = scope.previous(scope.phase) if whole else None
         facts: dict[str, Any] = {
             "selector": self.path(scope, run.leaf),
             "stage": stage,
@@ -303,5 +308,7 @@ class Recorder(Session):
             root.phase = None
             more: dict[str, Any] = {"kernels": {}, "cached": False, "cache_key": None}
             self._text(compilation, root, "guards", text, "guards", f"{root.folder}/98.guards.txt", more)
+        compilation.shape_env = None
         self._piece_fingerprints.clear()
+        self._builder.forget()
         super().finish(compilation)

@@ -98,8 +98,12 @@ def record(
     Raises:
         UsageError: for a stage that does not exist, or a ``max_bytes`` that is not positive.
     """
-    if max_bytes is not None and max_bytes <= 0:
-        raise UsageError(f"max_bytes is {max_bytes}", "a dump needs some room", "pass a positive number, or None")
+    if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]  (users' mistakes)
+        cure = 'write @cutaway.record("dump/") or with cutaway.record("dump/"):'
+        raise UsageError(f"a dump cannot be written to {path!r}", "it is not a path", cure)
+    wrong = max_bytes is not None and not isinstance(max_bytes, int)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if wrong or (max_bytes is not None and max_bytes <= 0):
+        raise UsageError(f"max_bytes is {max_bytes!r}", "it is a number of bytes", "pass a positive number, or None")
     filters = Filters.of(stages, passes, pieces, functions)
     return Recording(Settings(Path(path), filters, max_bytes))
 

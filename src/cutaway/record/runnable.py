@@ -70,7 +70,12 @@ def tensor(shape, stride, dtype, where):
 
 _MAIN = """
 def main():
-    sizes = dict(argument.split("=") for argument in sys.argv[1:] if "=" in argument)
+    sizes = dict((argument.split("=") + [""])[:2] for argument in sys.argv[1:])
+    known = example_inputs.__code__.co_varnames[: example_inputs.__code__.co_argcount]
+    if not all(name in known and size.isdigit() for name, size in sizes.items()):
+        takes = " ".join(f"{name}=NUMBER" for name in known) or "none: every size is fixed"
+        print(f"bad sizes {' '.join(sys.argv[1:])!r}. This graph takes {takes}.", file=sys.stderr)
+        sys.exit(2)
     torch.manual_seed(0)
     inputs = example_inputs(**{name: int(size) for name, size in sizes.items()})
     with torch.no_grad():

@@ -177,8 +177,9 @@ class Session:
         compilation = self._new_compilation(place.compilation or function, function, compile_id)
         compilation.file = code.co_filename if code else None
         compilation.line = code.co_firstlineno if code else None
-        compilation.root_class = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
-        compilation.model = place.model or compilation.root_class
+        owner_class = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
+        compilation.root_class = owner_class or (f"{code.co_name.strip('<>')}()" if code else None)
+        compilation.model = place.model or owner_class
         compilation.shape_env = torch_internals.shape_env_of(gm) if gm is not None else None
         if compilation.recompile:
             compilation.reasons = tuple(getattr(self._pending, "reasons", None) or ())
@@ -211,6 +212,8 @@ class Session:
         self.compilations[name] = compilation
         if compile_id is not None:
             self._by_compile_id[compile_id] = compilation
+        elif not where().compilation:
+            self._pending.anonymous = compilation
         return compilation
 
     def compiled_as(self, compile_id: str) -> Compilation | None:
@@ -223,7 +226,9 @@ class Session:
         if compile_id is not None and compile_id in self._by_compile_id:
             return self._by_compile_id[compile_id]
         name = where().compilation
-        return self.compilations.get(safe_name(name)) if name else None
+        if name:
+            return self.compilations.get(safe_name(name))
+        return getattr(self._pending, "anonymous", None) if compile_id is None else None
 
     def current(self, gm: fx.GraphModule | None = None) -> Compilation:
         """The compilation on this thread; one is made when Inductor was called without Dynamo."""
@@ -234,6 +239,15 @@ class Session:
         return filters.accept_function(compilation.name, compilation.function) and filters.accept(
             stage, pass_name, place.piece
         )
+
+    def next_graph(self) -> Scope:
+        """The scope of a graph that Inductor begins with; without Dynamo, the compilation begins with it."""
+        anonymous = getattr(self._pending, "anonymous", None)
+        if anonymous is not None and self.known() is anonymous and anonymous.root.graphs:
+            self.finish(anonymous)
+            self._pending.anonymous = None
+        place = where()
+        return self.current().next_graph(place.piece, place.range)
 
     def scope(self) -> Scope:
         """The scope on this thread."""
@@ -296,12 +310,13 @@ class Session:
         """A compile is over: say what it cost, write its index, let its graphs go."""
         for scope in compilation.root.walk():
             if scope.snapshots:
+                names = scope.selector.split("/")
                 self.event(
                     "metric",
                     compilation=compilation.name,
                     kind="hooks",
-                    piece=scope.parent.name if scope.name.startswith("range_") and scope.parent else None,
-                    range=scope.name.removeprefix("range_") if scope.name.startswith("range_") else None,
+                    piece=next((name for name in names if name.startswith("piece_")), None),
+                    range=next((name[len("range_") :] for name in names if name.startswith("range_")), None),
                     values={
                         "scope": scope.selector,
                         "hook_ms": round(1e3 * scope.hook_seconds, 3),
@@ -311,7 +326,7 @@ class Session:
                 )
         if not compilation.finished:
             rows = len(self._rows.get(compilation.name, []))
-            self.event("end", compilation=compilation.name, values={"rows": rows})
+            self.event("end", compilation=compilation.name, values={"rows": rows, "failed": compilation.failed})
         compilation.finished = True
         compilation.root.forget()
         self.write_index(compilation)
@@ -329,6 +344,8 @@ class Session:
         with self._lock:
             for compilation in self.compilations.values():
                 if not compilation.finished and not self.disabled:
+                    if compilation.compile_id is not None:  # Dynamo says when a compile is over, if it comes so far
+                        compilation.failed = compilation.failed or "it never came to its end"
                     self.finish(compilation)
             if not self.disabled:
                 left_out = self.writer.files_left_out

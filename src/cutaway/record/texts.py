@@ -41,6 +41,11 @@ def blocks(layers: list[str]) -> list[str]:
     return list(found)
 
 
+def first_line(text: str | None) -> str | None:
+    """The first line that says something."""
+    return next((line.strip() for line in (text or "").splitlines() if line.strip()), None)
+
+
 def some(names: list[str], limit: int = 6) -> str:
     """Names as a list; a long one is cut in the middle and counted."""
     if len(names) <= limit:

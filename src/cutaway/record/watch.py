@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from importlib import import_module
 from typing import Any
@@ -35,13 +35,18 @@ class Watcher:
             place: called with the arguments before the call; a context manager to make the call in, or None.
             after: called with the result and then the arguments, once the call has returned.
         """
-        enter, left = self._answer(place), self.recorder.guarded(after) if after else None
+        left = self.recorder.guarded(after) if after else None
 
         def around(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            with enter(*args, **kwargs) or nullcontext():
+            entered = self._enter(place, args, kwargs)
+            try:
                 result = original(*args, **kwargs)
                 if left is not None:
                     left(result, *args, **kwargs)
+            except BaseException as error:
+                self._leave(entered, error)
+                raise
+            self._leave(entered, None)
             return result
 
         self.replace(where, name, around)
@@ -65,16 +70,22 @@ class Watcher:
 
         setattr(owner, name, type(held)(wrapped) if static else wrapped)
 
-    def _answer(self, ask: Place | None) -> Place:
-        """``ask``, whose answer is None when it raises or when nothing is recorded any more."""
-
-        def safely(*args: Any, **kwargs: Any) -> AbstractContextManager[Any] | None:
-            if ask is None or self.recorder.disabled:
-                return None
+    def _enter(self, place: Place | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExitStack:
+        """Enter the place of a call, unless that fails or nothing is recorded any more."""
+        stack = ExitStack()
+        if place is not None and not self.recorder.disabled:
             try:
-                return ask(*args, **kwargs)
+                manager = place(*args, **kwargs)
+                if manager is not None:
+                    stack.enter_context(manager)
             except Exception as error:  # noqa: BLE001  (never end the run)
-                self.recorder.failed(getattr(ask, "__name__", "place"), error)
-                return None
+                self.recorder.failed(getattr(place, "__name__", "place"), error)
+        return stack
 
-        return safely
+    def _leave(self, entered: ExitStack, error: BaseException | None) -> None:
+        """Leave the place of a call that returned, or raised ``error``; only what is ours is caught."""
+        try:
+            entered.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        except BaseException as raised:  # noqa: BLE001  (the watched error goes on its way at the caller)
+            if raised is not error and isinstance(raised, Exception):
+                self.recorder.failed("leaving a place", raised)

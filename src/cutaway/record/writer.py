@@ -66,6 +66,7 @@ class DumpWriter:
         self.folder = folder
         self.max_bytes = max_bytes
         self.bytes_written = 0
+        self._announced: set[str] = set()
         self.files_left_out = 0
         self.failure: OSError | None = None
         self._lock = RLock()
@@ -89,6 +90,7 @@ class DumpWriter:
             if self.failure is not None or self._full(len(content), announce):
                 self.files_left_out += 1
                 return None
+            path = self._unused(path) if announce else path
             target = self.folder / path
             aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             try:
@@ -102,6 +104,17 @@ class DumpWriter:
             self.bytes_written += len(content) if announce else 0
         digest = blake2b(content, digest_size=16).hexdigest()
         return {"kind": kind, "path": path, "bytes": len(content), "digest": digest}
+
+    def _unused(self, path: str) -> str:
+        """``path``, or one beside it: what has been announced is never written again."""
+        folder, _, name = path.rpartition("/")
+        stem, dot, suffix = name.rpartition(".")
+        number = 1
+        while path in self._announced:
+            number += 1
+            path = f"{folder}/{stem}~{number}{dot}{suffix}"
+        self._announced.add(path)
+        return path
 
     def _full(self, size: int, announce: bool) -> bool:
         return announce and self.max_bytes is not None and self.bytes_written + size > self.max_bytes

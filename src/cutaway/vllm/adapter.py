@@ -119,7 +119,7 @@ class Adapter:
         if compilation is not None and not compilation.finished:
             self.recorder.metric("compile_time", {"seconds": round(seconds, 3)}, compilation)
             self.recorder.finish(compilation)
-            self.pieces.clear()
+        self.pieces.clear()
 
     # -- graphs that vLLM logs --------------------------------------------------------------------------
 
@@ -162,6 +162,9 @@ class Adapter:
 
     def patterns(self, original: Any, owner: Any, config: Any, patterns: Any) -> None:
         """Let vLLM print a pass's patterns aside, and record the text."""
+        self.recorder.guarded(self.patterns_aside)(original, owner, config, patterns)
+
+    def patterns_aside(self, original: Any, owner: Any, config: Any, patterns: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.here.patterns = Path(folder)
             try:
@@ -170,7 +173,7 @@ class Adapter:
                 self.here.patterns = None
             for file in sorted(Path(folder).iterdir()):
                 name = f"patterns/{owner.pass_name}"
-                self.recorder.guarded(self.recorder.code)("patterns", file.read_text(), leaf=name, file=f"{name}.py")
+                self.recorder.code("patterns", file.read_text(), leaf=name, file=f"{name}.py")
 
     # -- pieces and caches ------------------------------------------------------------------------------
 
