@@ -7,7 +7,9 @@ it is found from what changed, in this order, and left unknown when none applies
 2. a pass put it in the place of nodes that are gone (:func:`replaced`): it stems from all of those that it
    replaced, including the interior of a matched pattern;
 3. AOTAutograd noted the node it was traced from (``meta["from_node"]``);
-4. the split copied the node: the values in its metadata are the same objects.
+4. the split copied the node: the values in its metadata are the same objects;
+5. it stands at the same place among the inputs or results as before a trace;
+6. the whole graph was copied, name by name (a backward that is compiled later).
 """
 
 from __future__ import annotations
@@ -127,25 +129,17 @@ def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Nod
     stand_ins = replaced(previous, gm.graph) if kept else {}
     copies = {} if kept else previous.copies
     inputs = {} if kept else _same_places(gm, previous)
+    copied = not kept and [node.name for node in gm.graph.nodes] == list(previous.names)
     found: dict[fx.Node, Origin] = {}
     for node in gm.graph.nodes:
         if node in previous.ids:
             ids: Iterable[int] = (previous.ids[node],)
         else:
             ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
-            ids = ids or (() if kept else _namesake(node, previous))
+            ids = ids or ((previous.names[node.name],) if copied else ())
         if ids:
             found[node] = previous.origin(ids)
     return found
-
-
-def _namesake(node: fx.Node, previous: Remembered) -> tuple[int, ...]:
-    """The node of this name that calls the same: what a deep copy of a graph (a backward, compiled later) keeps."""
-    index = previous.names.get(node.name)
-    if index is None or not node.op.startswith("call_"):
-        return ()
-    old = previous.frozen[index]
-    return (index,) if old[0].op == node.op and old[1] == node.target else ()
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
