@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("recordings")  # it asserts for many tests
+
 HERE = Path(__file__).parent
 NEEDS = ("torch", "vllm", "browser", "gpu")
 _scratch: list[str] = []

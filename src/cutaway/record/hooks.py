@@ -111,7 +111,7 @@ class Hooks:
             "compiled": self._install_compiled,
             "kernels": self._install_kernels,
         }
-        self._install_late()
+        self._installed_late()
 
     def remove(self) -> None:
         """Take every hook out, in reverse order."""
@@ -121,10 +121,12 @@ class Hooks:
 
     def _install_late(self) -> None:
         for name, install in list(self._late.items()):
+            del self._late[name]  # one that fails is not tried again
             undo = install()
             if undo is not None:
                 self._undo.append(undo)
-                self._late.pop(name, None)
+            else:  # not loaded yet
+                self._late[name] = install
 
     def _install_passes(self) -> Callable[[], None] | None:
         owner = torch_internals.graph_transform_observer()

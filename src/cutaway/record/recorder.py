@@ -149,10 +149,13 @@ class Recorder(Session):
             facts["files"] = self._store(compilation, scope, gm, table, facts)
         elif facts["stage"] == "piece":
             facts["from"] = [row.get("from") for row in table["nodes"]]
-        key = "split" if facts["stage"] == "after_split" else scope.phase
-        scope.tracks[key] = remember(gm, table, graph, counts, facts)
-        scope.snapshots += 1
+        track = remember(gm, table, graph, counts, facts)
         self.row(compilation, scope, "snapshot", facts)
+        # Only what was announced may be named by what comes later.
+        if facts["files"]:
+            self._stored[graph] = facts["selector"]
+        scope.tracks["split" if facts["stage"] == "after_split" else scope.phase] = track
+        scope.snapshots += 1
 
     def _again(
         self, compilation: Compilation, scope: Scope, gm: fx.GraphModule, previous: Track, stage: str, place: Where
@@ -186,10 +189,7 @@ class Recorder(Session):
             writer.write("layers", f"{stem}.layers.txt", texts.layers(table, title, header, facts["providers"])),
             writer.write("nodes", f"nodes/{facts['graph']}.json", texts.node_table(facts["graph"], table, SCHEMA)),
         ]
-        written = [entry for entry in files if entry is not None]
-        if written:
-            self._stored[facts["graph"]] = facts["selector"]
-        return written
+        return [entry for entry in files if entry is not None]
 
     def _providers(self, gm: fx.GraphModule) -> dict[str, str]:
         found = {node.name: self.host.provider(node) for node in gm.graph.nodes if node.op == "call_function"}
@@ -295,9 +295,9 @@ class Recorder(Session):
         header = texts.code_header(compilation, facts, file)
         entry = None if same_as else self.open().write("code", file, header + text)
         facts["files"] = [entry] if entry else []
+        self.row(compilation, scope, "code", facts)
         if entry is not None:
             self._stored_code[digest] = facts["selector"]
-        self.row(compilation, scope, "code", facts)
         scope.render_seconds += perf_counter() - started
 
     def finish(self, compilation: Compilation) -> None:

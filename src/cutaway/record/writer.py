@@ -90,7 +90,8 @@ class DumpWriter:
             if self.failure is not None or self._full(len(content), announce):
                 self.files_left_out += 1
                 return None
-            path = self._unused(path) if announce else path
+            if announce and kind != "nodes":  # a table's name is what it holds
+                path = self._unused(path)
             target = self.folder / path
             aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             try:
