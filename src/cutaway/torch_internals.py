@@ -22,6 +22,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -37,6 +38,31 @@ _SHIM = """def {name}(*args, **kwargs):
 """
 _handlers: dict[int, tuple[Handler, Callable[..., Any]]] = {}
 _keys = count()
+
+
+@dataclass
+class _Layer:
+    """Something of ours that lies over a function or method, perhaps with another of ours over it."""
+
+    on_top: Callable[[], bool]
+    take_off: Callable[[], None]
+    over: bool = False
+
+
+_piles: dict[Any, list[_Layer]] = {}
+
+
+def _lay(place: Any, layer: _Layer) -> Callable[[], None]:
+    """Returns the undo: recordings that overlap may end in any order, and the last one leaves nothing behind."""
+    pile = _piles.setdefault(place, [])
+    pile.append(layer)
+
+    def undo() -> None:
+        layer.over = True
+        while pile and pile[-1].over and pile[-1].on_top():
+            pile.pop().take_off()
+
+    return undo
 
 
 def dispatch(key: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -58,12 +84,13 @@ def swap_code(function: FunctionType, handler: Handler) -> Callable[[], None]:
     module = compile(_SHIM.format(name=function.__name__, key=key), old.co_filename, "exec")
     shim = next(const for const in module.co_consts if isinstance(const, CodeType))
     function.__code__ = shim
+    take_off = functools.partial(setattr, function, "__code__", old)
+    take_away = _lay(function, _Layer(lambda: function.__code__ is shim, take_off))
 
     def undo() -> None:
         # A thread may be inside the shim, and somebody may have swapped after us: the way through stays open.
         _handlers[key] = (lambda call, args, kwargs: call(*args, **kwargs), original)
-        if function.__code__ is shim:
-            function.__code__ = old
+        take_away()
 
     return undo
 
@@ -75,15 +102,13 @@ def patch_method(owner: type, name: str, make: Callable[[Any], Any]) -> Callable
     replacement = make(original)
     setattr(owner, name, replacement)
 
-    def undo() -> None:
-        if vars(owner).get(name) is not replacement:
-            return
+    def take_off() -> None:
         if own:
             setattr(owner, name, original)
         else:
             delattr(owner, name)
 
-    return undo
+    return _lay((owner, name), _Layer(lambda: vars(owner).get(name) is replacement, take_off))
 
 
 def loaded(module: str) -> ModuleType | None:

@@ -105,7 +105,7 @@ def record(
     if wrong or (max_bytes is not None and max_bytes <= 0):
         raise UsageError(f"max_bytes is {max_bytes!r}", "it is a number of bytes", "pass a positive number, or None")
     filters = Filters.of(stages, passes, pieces, functions)
-    return Recording(Settings(Path(path), filters, max_bytes))
+    return Recording(Settings(Path(path).absolute(), filters, max_bytes))  # wherever the program goes meanwhile
 
 
 @dataclass
@@ -128,7 +128,7 @@ def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Pr
     if not _process:
         limit = _limit(os.environ.get("CUTAWAY_MAX_BYTES", ""))
         filters = Filters.parse(os.environ.get("CUTAWAY_ONLY", ""))
-        recording = Recording(Settings(Path(path), filters, limit, share_run=True), host)
+        recording = Recording(Settings(Path(path).absolute(), filters, limit, share_run=True), host)
         _claim_run(Path(path).absolute())
         recorder, hooks = recording.start()
         _process.append(Process(recorder, hooks))

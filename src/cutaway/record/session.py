@@ -131,7 +131,18 @@ class Session:
             rank, dp_rank = self.host.ranks()
             name = f"rank_{rank}_dp_{dp_rank}"
             self.writer = DumpWriter(claim_folder(run, name, name + ".{}"), self.settings.max_bytes)
-            self.writer.event(
+            self._introduce(self.writer, rank, dp_rank)
+            pages.write_readme(root)
+        return self.writer
+
+    def _introduce(self, writer: DumpWriter, rank: int, dp_rank: int) -> None:
+        """The first event; what it names is there, so ``context.json`` comes before it."""
+        context = None
+        try:
+            written = writer.write("context", "context.json", texts.as_json(self._describe()), announce=False)
+            context = written["path"] if written else None
+        finally:
+            writer.event(
                 "run",
                 compilation=None,
                 schema=SCHEMA,
@@ -140,17 +151,18 @@ class Session:
                 rank=rank,
                 dp_rank=dp_rank,
                 argv=masked_command(sys.argv),
-                context="context.json",
+                context=context,
             )
-            self.writer.write("context", "context.json", texts.as_json(self._describe()), announce=False)
-            pages.write_readme(root)
-        return self.writer
 
     def _describe(self) -> dict[str, Any]:
         try:
             return describe_run(self.host.configuration())
         except Exception as error:  # noqa: BLE001  (a host's configuration that cannot be read must not cost the rest)
-            return describe_run({"error": f"{type(error).__name__}: {error}"})
+            text = f"{type(error).__name__}: {error}"
+        try:
+            return describe_run({"error": text})
+        except Exception:  # noqa: BLE001  (nor must the rest cost the recording)
+            return {"error": text}
 
     def event(self, event: str, **facts: Any) -> None:
         self.open().event(event, **facts)
@@ -170,7 +182,7 @@ class Session:
         """A function was captured: make its compilation and say so."""
         place = where()
         owner = arguments.get("self")
-        compile_id = torch_internals.current_compile_id()
+        compile_id = torch_internals.current_compile_id() if code else None  # not captured: nobody's number
         function = code.co_qualname if code else place.compilation or "unnamed"
         if isinstance(owner, torch.nn.Module) and function.startswith("Module."):
             function = f"{type(owner).__name__}.forward"
@@ -228,7 +240,7 @@ class Session:
         name = where().compilation
         if name:
             return self.compilations.get(safe_name(name))
-        return getattr(self._pending, "anonymous", None) if compile_id is None else None
+        return getattr(self._pending, "anonymous", None)
 
     def current(self, gm: fx.GraphModule | None = None) -> Compilation:
         """The compilation on this thread; one is made when Inductor was called without Dynamo."""
