@@ -247,10 +247,12 @@ class Session:
         return self.known() or self.begin(None, {}, gm)
 
     def accepts(self, compilation: Compilation, stage: str, pass_name: str | None, place: Where) -> bool:
-        filters = self.settings.filters
-        return filters.accept_function(compilation.name, compilation.function) and filters.accept(
-            stage, pass_name, place.piece
-        )
+        return self._wants(compilation) and self.settings.filters.accept(stage, pass_name, place.piece)
+
+    def _wants(self, compilation: Compilation | None) -> bool:
+        if compilation is None:
+            return True
+        return self.settings.filters.accept_function(compilation.name, compilation.function)
 
     def next_graph(self) -> Scope:
         """The scope of a graph that Inductor begins with; without Dynamo, the compilation begins with it."""
@@ -290,6 +292,8 @@ class Session:
             return
         place = where()
         compilation = self.known()
+        if not self._wants(compilation):
+            return
         self.event(
             "cache",
             compilation=compilation.name if compilation else place.compilation,
@@ -307,6 +311,8 @@ class Session:
             return
         place = where()
         compilation = compilation or self.known()
+        if not self._wants(compilation):
+            return
         self.event(
             "metric",
             compilation=compilation.name if compilation else place.compilation,
@@ -320,6 +326,15 @@ class Session:
 
     def finish(self, compilation: Compilation) -> None:
         """A compile is over: say what it cost, write its index, let its graphs go."""
+        wanted = self._wants(compilation)
+        if wanted:
+            self._conclude(compilation)
+        compilation.finished = True
+        compilation.root.forget()
+        if wanted:
+            self.write_index(compilation)
+
+    def _conclude(self, compilation: Compilation) -> None:
         for scope in compilation.root.walk():
             if scope.snapshots:
                 names = scope.selector.split("/")
@@ -339,9 +354,6 @@ class Session:
         if not compilation.finished:
             rows = len(self._rows.get(compilation.name, []))
             self.event("end", compilation=compilation.name, values={"rows": rows, "failed": compilation.failed})
-        compilation.finished = True
-        compilation.root.forget()
-        self.write_index(compilation)
 
     def write_index(self, compilation: Compilation) -> None:
         """Write ``index.md`` of a compilation anew."""
