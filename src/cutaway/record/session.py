@@ -257,7 +257,7 @@ class Session:
     def next_graph(self) -> Scope:
         """The scope of a graph that Inductor begins with; without Dynamo, the compilation begins with it."""
         anonymous = getattr(self._pending, "anonymous", None)
-        if anonymous is not None and self.known() is anonymous and anonymous.root.graphs:
+        if anonymous is not None and self.known() is anonymous and self._rows.get(anonymous.name):
             self.finish(anonymous)
             self._pending.anonymous = None
         place = where()
