@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,11 +23,19 @@ import cutaway
 torch.set_num_threads(1)  # what is forked here has no threads, and g++ needs the cores
 
 
+@contextmanager
+def nothing_compiled(tag: str) -> Iterator[None]:
+    """Neither in this process nor in a cache on disk."""
+    torch._dynamo.reset()
+    with torch.compiler.config.patch(cache_key_tag=tag):
+        yield
+    torch._dynamo.reset()
+
+
 @pytest.fixture(autouse=True)
-def _nothing_compiled() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+def _nothing_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    with nothing_compiled(request.node.nodeid):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +49,7 @@ def _no_hook_left(request: pytest.FixtureRequest) -> Iterator[None]:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """One recording with Inductor of a program as people write them, for many tests to look at."""
     path = tmp_path_factory.mktemp("plain")
-    torch._dynamo.reset()
-    with cutaway.record(path), torch.no_grad():
+    with nothing_compiled("plain"), cutaway.record(path), torch.no_grad():
         net = torch.compile(programs.Net())
         net(numbers(4, 8))
         net(numbers(7, 8))
@@ -51,7 +59,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
             doubled(numbers(size))
         torch.compile(programs.squared)(numbers(3))
         torch.compile(programs.shifted)(numbers(3))
-    torch._dynamo.reset()
     return recorded(path)
 
 
@@ -59,9 +66,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """One recording with Inductor of a forward and a backward."""
     path = tmp_path_factory.mktemp("trained")
-    torch._dynamo.reset()
-    with cutaway.record(path):
+    with nothing_compiled("trained"), cutaway.record(path):
         net = programs.Mlp(8)
         torch.compile(net)(numbers(4, 8)).sum().backward()
-    torch._dynamo.reset()
     return recorded(path)
