@@ -45,9 +45,7 @@ def _record() -> Path:
             "VLLM_CACHE_ROOT": cache,
             "VLLM_LOGGING_LEVEL": "WARNING",
         }
-        done = subprocess.run(
-            command, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT, check=False
-        )
+        done = subprocess.run(command, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         tail = "\n".join(LOG.read_text().splitlines()[-20:])
         raise SystemExit(f"{tail}\n\nvLLM ended with {done.returncode}; all it said is in {_relative(LOG)}")

@@ -117,9 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=4, help="decoder layers of a model made on the spot")
     parser.add_argument("--mode", choices=MODES, default="VLLM_COMPILE")
     parser.add_argument("--compile-sizes", type=_numbers, metavar="1,8", help="sizes to compile for alone")
-    parser.add_argument(
-        "--ranges", type=_numbers, metavar="16,64", help="inner end points of the compile ranges"
-    )
+    parser.add_argument("--ranges", type=_numbers, metavar="16,64", help="inner end points of the compile ranges")
     parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N")
     parser.add_argument("--max-tokens", type=int, default=8, metavar="N", help="tokens a prompt")
     parser.add_argument(
@@ -128,12 +126,8 @@ def _arguments() -> argparse.Namespace:
         help="also each token's exact log probability: two runs may choose the same tokens and differ in "
         "the last bit. vLLM compiles one more small function for it",
     )
-    parser.add_argument(
-        "--tokens-out", type=Path, metavar="FILE", help="write the result as JSON here, not to stdout"
-    )
-    parser.add_argument(
-        "--debug-dump-path", type=Path, metavar="FOLDER", help="CompilationConfig.debug_dump_path"
-    )
+    parser.add_argument("--tokens-out", type=Path, metavar="FILE", help="write the result as JSON here, not to stdout")
+    parser.add_argument("--debug-dump-path", type=Path, metavar="FOLDER", help="CompilationConfig.debug_dump_path")
     return parser.parse_args()
 
 
