@@ -295,6 +295,18 @@ class TestNames:
         assert [recorded(tmp_path).of("compilation", compilation=name)[0]["folder"] for name in names] == names
         check(tmp_path)
 
+    def test_one_that_the_dump_uses_itself(self, tmp_path: Path) -> None:
+        def nodes(x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+        nodes.__qualname__ = "nodes"
+        nodes.__code__ = nodes.__code__.replace(co_qualname="nodes")
+        with cutaway.record(tmp_path):
+            torch.compile(nodes, backend="eager")(numbers(3))
+        recording = recorded(tmp_path)
+        assert all(file.endswith(".json") for file in recording.files if file.startswith("nodes/"))
+        check(tmp_path)
+
     def test_a_lambda(self, tmp_path: Path) -> None:
         with cutaway.record(tmp_path):
             torch.compile(lambda x: x + 1, backend="eager")(numbers(3))

@@ -35,6 +35,7 @@ from cutaway.record.writer import DumpWriter, claim_folder, claim_run
 
 SCHEMA = 1
 _INDEX_SECONDS = 1.0
+_TAKEN = ("nodes",)  # the folder of the node tables
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class Session:
         base = safe_name(wanted)
         name, number = (base, 1) if not recompile else (f"{base}.{recompile + 1}", 1)
         first = name
-        while name in self.compilations:
+        while name in self.compilations or name in _TAKEN:
             number += 1
             name = f"{first}~{number}"
         compilation = Compilation(name, function, compile_id=compile_id, recompile=recompile)
