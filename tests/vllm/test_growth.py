@@ -44,3 +44,16 @@ def test_bytes_grow_less_than_the_model(runs: dict[int, Finished]) -> None:
         layers: sum(p.stat().st_size for p in run.process.rglob("*") if p.is_file()) for layers, run in runs.items()
     }
     assert sizes[32] < 3 * sizes[4]
+
+
+def test_hooks_take_less_than_10_ms_for_a_piece_and_range(runs: dict[int, Finished]) -> None:
+    """Of an idle core: the quickest compile of a graph counts, and what waits for a core takes longer."""
+    spent: dict[str, list[float]] = {}
+    for run in runs.values():
+        graphs = {step["piece"]: step["graph"] for step in run.of("snapshot", stage="piece")}
+        for metric in run.of("metric", kind="hooks", compilation="backbone"):
+            if metric["range"] is not None:
+                spent.setdefault(graphs[metric["piece"]], []).append(metric["values"]["hook_ms"])
+    assert [len(times) for times in spent.values()] == [3, 3, 3], "three pieces that differ, in three runs"
+    most = 10 * max(run.crowding for run in runs.values())
+    assert {graph: times for graph, times in spent.items() if min(times) >= most} == {}

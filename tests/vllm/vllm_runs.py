@@ -85,6 +85,7 @@ class Finished:
         result: what generate.py says: versions, mode, compile time, tokens, log probabilities.
         facts: what `vllm_program.describe_process` says of its first process.
         seconds: how long it took.
+        crowding: processes that wanted a core, for each core, during its last minute; at least 1.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Finished:
     result: dict[str, Any]
     facts: dict[str, Any]
     seconds: float
+    crowding: float
 
     @property
     def dump(self) -> Path:
@@ -164,14 +166,16 @@ class Runner:
         run = RUNS[name]
         folder = self.folder / name
         cache = self.get(run.cache_of).cache if run.cache_of else folder / "cache"
-        if not (folder / "seconds").exists():
+        if not (folder / "times.json").exists():
             folder.mkdir(parents=True)
             started = time.monotonic()
             self._run(run, folder, cache)
             (folder / "cache_files.json").write_text(json.dumps(_files(cache)))
-            (folder / "seconds").write_text(f"{time.monotonic() - started:.1f}")
-        read = {path: json.loads((folder / path).read_text()) for path in _JSON}
-        return Finished(name, folder, cache, *read.values(), float((folder / "seconds").read_text()))
+            crowding = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+            times = {"seconds": time.monotonic() - started, "crowding": crowding}
+            (folder / "times.json").write_text(json.dumps(times))
+        cache_files, result, facts, times = (json.loads((folder / name).read_text()) for name in _JSON)
+        return Finished(name, folder, cache, cache_files, result, facts, **times)
 
     def _run(self, run: Run, folder: Path, cache: Path) -> None:
         fork = ["--fork"] if run.engine == "fork" else []
@@ -193,7 +197,7 @@ class Runner:
             raise RuntimeError(f"vLLM ended with {done.returncode}: {' '.join(command)}\n{tail}")
 
 
-_JSON = ("cache_files.json", "result.json", "facts.json")
+_JSON = ("cache_files.json", "result.json", "facts.json", "times.json")
 _OURS = ("CUTAWAY", "VLLM_", "TORCH", "INDUCTOR_")
 
 
