@@ -134,7 +134,8 @@ def kill(child: int) -> None:
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A Python process of its own, which finds the programs here."""
-    found = {**os.environ, "PYTHONPATH": str(HERE), **environment}
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, "PYTHONPATH": path, **environment}
     return subprocess.run(
-        [sys.executable, *arguments], env=found, capture_output=True, text=True, timeout=240, check=True
+        [sys.executable, *arguments], env=variables, capture_output=True, text=True, timeout=240, check=True
     )

@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import programs
 import pytest
 import torch
 from programs import numbers
-from recordings import HERE, check_announced, in_child, kill, recorded, start_child
+from recordings import check_announced, in_child, kill, python, recorded, start_child
 
 import cutaway
 from cutaway.record.context import Host
@@ -234,13 +233,7 @@ class TestPaths:
     def test_a_whole_process(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         code = "import torch; from programs import *; print(torch.compile(doubled, backend='eager')(numbers(3)).sum())"
-        found = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": str(HERE), "CUTAWAY_DUMP": str(tmp_path / "file" / "dump")},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        found = python("-c", code, CUTAWAY_DUMP=str(tmp_path / "file" / "dump"))
         assert "tensor(" in found.stdout
         assert found.stderr.count("cutaway:") == 1
 

@@ -142,6 +142,16 @@ class TestMaxBytes:
         assert left_out > 0
         check(tmp_path / "some")
 
+    def test_a_graph_whose_files_were_left_out_is_not_named_as_if_it_were_there(self, tmp_path: Path) -> None:
+        with cutaway.record(tmp_path, max_bytes=1):
+            for _ in range(2):
+                torch._dynamo.reset()
+                torch.compile(programs.doubled, backend="eager")(numbers(3))
+        one, two = recorded(tmp_path).of("snapshot")
+        assert one["graph"] == two["graph"]
+        assert (one["same_as"], two["same_as"]) == (None, None)
+        check(tmp_path)
+
     def test_an_index_is_written_even_then(self, tmp_path: Path) -> None:
         with cutaway.record(tmp_path, max_bytes=1):
             compile_two("eager")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -14,7 +13,7 @@ import programs
 import pytest
 import torch
 from programs import numbers
-from recordings import HERE, Recorded, check, in_child, python, recorded
+from recordings import Recorded, check, in_child, python, recorded
 
 import cutaway
 
@@ -160,22 +159,12 @@ class TestAWholeProcess:
         assert steps(twice[0]) == steps(twice[1])
 
 
-def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE), **variables}
-
-
 SHORT = "import torch; from programs import *; {before}torch.compile(doubled, backend='eager')(numbers(3))"
 
 
 class TestVariables:
     def run(self, code: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", SHORT.format(before=code)],
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return python("-c", SHORT.format(before=code), **variables)
 
     def test_cutaway_0_keeps_out(self, tmp_path: Path) -> None:
         path = tmp_path / "dump"
