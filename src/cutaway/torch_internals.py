@@ -345,6 +345,14 @@ def _printed(expr: Any) -> str:
 # -- operators ----------------------------------------------------------------------------------------------
 
 
+def calls(graph: fx.Graph) -> list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]:
+    """Every node with what it calls and with what, by reference.
+
+    It is asked twice for each pass; the public properties ``args`` and ``kwargs`` are Python functions, and slower.
+    """
+    return [(node, node.target, node._args, node._kwargs) for node in graph.nodes]
+
+
 def op_overload(target: Any) -> Any:
     """The OpOverload behind a node's target: itself, a packet's default, or None for a Python function."""
     if isinstance(target, torch._ops.OpOverload):

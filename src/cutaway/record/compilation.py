@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cutaway.record.nodes import Table
-from cutaway.record.origins import Remembered
+from cutaway.record.origins import Frozen, Remembered
 
 PHASE_FOLDERS = {"forward": "forward", "backward": "backward"}
 _BEFORE: dict[str | None, tuple[str | None, ...]] = {
@@ -188,6 +188,8 @@ class Compilation:
         return place.newest or place
 
 
-def remember(gm: Any, table: Table, fingerprint: str, counts: dict[str, int], facts: dict[str, Any]) -> Track:
+def remember(
+    gm: Any, frozen: Frozen, table: Table, fingerprint: str, counts: dict[str, int], facts: dict[str, Any]
+) -> Track:
     """The track that a snapshot leaves behind."""
-    return Track(Remembered.of(gm, table), fingerprint, counts, facts)
+    return Track(Remembered.of(gm, table, frozen), fingerprint, counts, facts)

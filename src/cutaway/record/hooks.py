@@ -356,12 +356,13 @@ class Hooks:
             for outer in self._passes():
                 outer.holds_passes = True
         started = perf_counter()
-        changed = not same(closed.before, freeze(gm.graph))
+        frozen = freeze(gm.graph)
+        changed = not same(closed.before, frozen)
         self._spent(started)
         if failed:
             self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
         run = PassRun(name, leaf, number, 1e3 * (started - closed.entered), providers)
-        self.recorder.ran(stage, gm, run, changed, whole)
+        self.recorder.ran(stage, gm, run, changed, frozen, whole)
 
     def _spent(self, started: float) -> None:
         self.recorder.scope().hook_seconds += perf_counter() - started

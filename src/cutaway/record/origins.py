@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import fx
 
+from cutaway import torch_internals
 from cutaway.record.nodes import Origin, Path, Table
 
 # What AOTAutograd calls the inputs of the function that it traces.
@@ -32,9 +33,9 @@ Frozen = list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any]]]
 
 def freeze(graph: fx.Graph) -> Frozen:
     """The graph by reference: exact, because fx replaces a node's arguments and never changes them."""
-    frozen = [(node, node.target, node.args, node.kwargs) for node in graph.nodes]
-    held = [getattr(graph.owning_module, str(node.target), None) for node, *_ in frozen if node.op == "get_attr"]
-    for child in held:
+    frozen: Frozen = torch_internals.calls(graph)
+    for node in graph.find_nodes(op="get_attr"):
+        child = getattr(graph.owning_module, str(node.target), None)
         if isinstance(child, fx.GraphModule):
             frozen += freeze(child.graph)
     return frozen
@@ -87,10 +88,10 @@ class Remembered:
         return found
 
     @classmethod
-    def of(cls, gm: fx.GraphModule, table: Table) -> Remembered:
+    def of(cls, gm: fx.GraphModule, table: Table, frozen: Frozen | None = None) -> Remembered:
         nodes = list(gm.graph.nodes)
         return cls(
-            frozen=freeze(gm.graph),
+            frozen=frozen or freeze(gm.graph),
             ids={node: index for index, node in enumerate(nodes)},
             names={node.name: index for index, node in enumerate(nodes)},
             rows=table["nodes"],
@@ -101,12 +102,25 @@ class Remembered:
     def origin(self, ids: Iterable[int]) -> Origin:
         """The origin made of these nodes: their common layer, and the source line of the last that has one."""
         ids = tuple(sorted(set(ids)))
+        if len(ids) == 1:
+            return self._origin_of(ids[0])
         paths = [tuple(self.layers[row["layer"]]) for row in (self.rows[i] for i in ids) if "layer" in row]
         lines = [self.sources[self.rows[i]["source"]] for i in ids if "source" in self.rows[i]]
-        last = lines[-1] if lines else None
-        source = (last["file"], last["line"], last["function"], last["code"]) if last else None
-        path = self.rows[ids[0]].get("input") if len(ids) == 1 else None
-        return Origin(ids, _common(paths), source, path)
+        return Origin(ids, _common(paths), _place(lines[-1]) if lines else None)
+
+    def _origin_of(self, index: int) -> Origin:
+        row = self.rows[index]
+        layer, source = row.get("layer"), row.get("source")
+        return Origin(
+            (index,),
+            None if layer is None else tuple(self.layers[layer]) or None,
+            None if source is None else _place(self.sources[source]),
+            row.get("input"),
+        )
+
+
+def _place(source: dict[str, Any]) -> tuple[str, int, str, str]:
+    return (source["file"], source["line"], source["function"], source["code"])
 
 
 def _common(paths: list[Path]) -> Path | None:
@@ -178,20 +192,24 @@ def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
     new = {node for node in graph.nodes if node not in previous.ids}
     if not gone or not new:
         return {}
-    old_inputs = {entry[0]: _inputs(entry[2], entry[3]) for entry in previous.frozen}
-    gone_groups = _Groups(gone, {node: old_inputs[node] for node in gone})
+    before_now = {entry[0]: entry for entry in previous.frozen}
+    old_inputs = {node: _inputs(*before_now[node][2:]) for node in gone}
+    gone_groups = _Groups(gone, old_inputs)
     new_groups = _Groups(new, {node: list(node.all_input_nodes) for node in new})
     pairs: dict[int, set[int]] = {}
     for node in graph.nodes:
         if node in new:
             continue
-        before, after = old_inputs[node], _inputs(node.args, node.kwargs)
+        _, _, args, kwargs = before_now[node]
+        if node.args is args and node.kwargs is kwargs:  # it reads what it read
+            continue
+        before, after = _inputs(args, kwargs), _inputs(node.args, node.kwargs)
         if len(before) != len(after):
             continue
         for old, current in zip(before, after, strict=True):
             if old in gone and current in new:
                 pairs.setdefault(new_groups.of(current), set()).add(gone_groups.of(old))
-    read_by_gone = _read(gone, {node: old_inputs[node] for node in gone}, gone_groups)
+    read_by_gone = _read(gone, old_inputs, gone_groups)
     for group, read in _read(new, {node: list(node.all_input_nodes) for node in new}, new_groups).items():
         if group not in pairs and read:
             alike = {other for other, nodes in read_by_gone.items() if nodes == read}

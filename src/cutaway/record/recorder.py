@@ -19,7 +19,7 @@ from cutaway.record.compilation import Compilation, Scope, Track, remember
 from cutaway.record.context import Host, Where, where
 from cutaway.record.fingerprint import fingerprint
 from cutaway.record.nodes import Table, TableBuilder, coverage, layers_of, op_counts, ops_delta
-from cutaway.record.origins import Origin, find_origins, freeze, same
+from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
 from cutaway.record.runnable import Runnable
 from cutaway.record.session import SCHEMA, Session
 
@@ -70,6 +70,7 @@ class Recorder(Session):
         after: PassRun | None = None,
         origins: dict[fx.Node, Origin] | None = None,
         made: tuple[Table, str] | None = None,
+        frozen: Frozen | None = None,
     ) -> None:
         """Record a graph at a stage.
 
@@ -79,6 +80,7 @@ class Recorder(Session):
             after: the pass that left the graph so.
             origins: where the nodes come from, when the caller knows better than the previous snapshot tells.
             made: the graph's node table and fingerprint, when the caller has made them already.
+            frozen: the graph as it is now, when the caller has frozen it already.
         """
         place = where()
         compilation = self.current(gm)
@@ -88,7 +90,8 @@ class Recorder(Session):
         scope = compilation.scope(place.piece, place.range)
         phase = "split" if stage == "after_split" else scope.phase
         previous = scope.previous(phase)
-        if previous is not None and origins is None and same(previous.remembered.frozen, freeze(gm.graph)):
+        frozen = frozen or freeze(gm.graph)
+        if previous is not None and origins is None and same(previous.remembered.frozen, frozen):
             self._again(compilation, scope, gm, previous, stage, place)
             scope.hook_seconds += perf_counter() - started
             return
@@ -99,7 +102,7 @@ class Recorder(Session):
         if made is None:
             table = self.table(gm, origins, captured=stage == "captured")
             made = table, fingerprint(table)
-        self._snapshot(compilation, scope, gm, made, self._facts(stage, scope, place, after), previous)
+        self._snapshot(compilation, scope, gm, frozen, made, self._facts(stage, scope, place, after), previous)
         scope.render_seconds += perf_counter() - looked
 
     def table(self, gm: fx.GraphModule, origins: dict[fx.Node, Origin], captured: bool = False) -> Table:
@@ -127,6 +130,7 @@ class Recorder(Session):
         compilation: Compilation,
         scope: Scope,
         gm: fx.GraphModule,
+        frozen: Frozen,
         made: tuple[Table, str],
         facts: dict[str, Any],
         previous: Track | None,
@@ -149,7 +153,7 @@ class Recorder(Session):
             facts["files"] = self._store(compilation, scope, gm, table, facts)
         elif facts["stage"] == "piece":
             facts["from"] = [row.get("from") for row in table["nodes"]]
-        track = remember(gm, table, graph, counts, facts)
+        track = remember(gm, frozen, table, graph, counts, facts)
         self.row(compilation, scope, "snapshot", facts)
         # Only what was announced may be named by what comes later.
         if facts["files"]:
@@ -205,8 +209,10 @@ class Recorder(Session):
 
     # -- passes -----------------------------------------------------------------------------------------
 
-    def ran(self, stage: str, gm: fx.GraphModule, run: PassRun, changed: bool, whole: bool = True) -> None:
-        """A pass ran: an event always, a snapshot when it left a graph that is not the one recorded last.
+    def ran(
+        self, stage: str, gm: fx.GraphModule, run: PassRun, changed: bool, frozen: Frozen, whole: bool = True
+    ) -> None:
+        """A pass ran and left the graph ``frozen``: an event always, a snapshot when that is not recorded already.
 
         ``whole`` is False for a pass on a graph nested in the one that is being recorded.
         """
@@ -214,14 +220,11 @@ class Recorder(Session):
         compilation = self.current(gm)
         if not self.accepts(compilation, stage, run.name, place):
             return
-        started = perf_counter()
         scope = compilation.scope(place.piece, place.range)
         previous = scope.previous(scope.phase)
-        known = previous is not None and same(previous.remembered.frozen, freeze(gm.graph))
         before = previous.counts if previous else {}
-        scope.hook_seconds += perf_counter() - started
-        if changed and whole and not known:
-            self.graph(stage, gm, after=run)
+        if changed and whole and not (previous is not None and same(previous.remembered.frozen, frozen)):
+            self.graph(stage, gm, after=run, frozen=frozen)
         latest = scope.previous(scope.phase) if whole else None
         facts: dict[str, Any] = {
             "selector": self.path(scope, run.leaf),
