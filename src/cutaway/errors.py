@@ -6,6 +6,11 @@
         SchemaError    it was made by a newer Cutaway
         SelectorError  a selector names nothing in this dump, or more than one thing
       UsageError       the call makes no sense as it stands: no program to run, options that clash
+      CompileError     a model cannot be compiled, or may not be run as it was compiled
+        ConfigError      a field that does not exist, ranges that overlap, a size that no range holds
+        CaptureError     the model cannot be captured as one graph: graph break, branch on data
+        SplitError       the graph cannot be cut there: an op that does not exist, a node nobody can stitch
+        InputError       a call that breaks what was assumed when the model was captured
 
 Each says *what* happened, *why*, and the *cure*; `str(error)` joins the three:
 
@@ -64,3 +69,23 @@ class SelectorError(DumpError):
 
 class UsageError(CutawayError):
     """The call makes no sense as it stands, whatever the dump holds."""
+
+
+class CompileError(CutawayError):
+    """A model cannot be compiled, or may not be run as it was compiled."""
+
+
+class ConfigError(CompileError):
+    """The configuration asks for what cannot be: an unknown field, ranges that overlap, a size outside of all."""
+
+
+class CaptureError(CompileError):
+    """The model cannot be captured as one graph."""
+
+
+class SplitError(CompileError):
+    """The graph cannot be cut or stitched as asked."""
+
+
+class InputError(CompileError):
+    """A call breaks what was assumed when the model was captured (a dtype, a fixed size, a size outside all ranges)."""

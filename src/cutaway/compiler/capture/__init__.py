@@ -1,0 +1,1 @@
+"""1. Model -> one graph."""

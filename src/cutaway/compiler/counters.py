@@ -1,0 +1,69 @@
+"""Counts of what happened, and a budget for tests to hold them to.
+
+The idea is vLLM's ``CompilationCounter``; here a session owns one, so that two models do not share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cutaway.errors import CompileError
+
+
+@dataclass
+class CompilationCounter:
+    """What a session did so far.
+
+    Attributes:
+        graphs_seen: graphs that Dynamo handed over.
+        pieces_seen: pieces after the split, splitting ops included.
+        pieces_to_compile: those of them that are compiled.
+        pieces_repeated: those that were equal to an earlier one.
+        backend_compilations: times that a compiler ran (piece x range).
+        artifacts_loaded: times that one was read from the cache instead.
+        artifacts_saved: times that one was written to the cache.
+        artifacts_refused: times that one in the cache was found bad.
+        models_loaded: warm starts without Dynamo.
+        models_saved: captured models written for such a start.
+        cudagraphs_captured: CUDA graphs captured.
+        cudagraphs_replayed: CUDA graphs replayed.
+    """
+
+    graphs_seen: int = 0
+    pieces_seen: int = 0
+    pieces_to_compile: int = 0
+    pieces_repeated: int = 0
+    backend_compilations: int = 0
+    artifacts_loaded: int = 0
+    artifacts_saved: int = 0
+    artifacts_refused: int = 0
+    models_loaded: int = 0
+    models_saved: int = 0
+    cudagraphs_captured: int = 0
+    cudagraphs_replayed: int = 0
+
+    def __sub__(self, earlier: CompilationCounter) -> dict[str, int]:
+        """How often each thing happened since ``earlier``."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name) - getattr(earlier, name) for name in names}
+
+    @contextlib.contextmanager
+    def expect(self, **wanted: int) -> Iterator[None]:
+        """Hold what happens inside to exact numbers; what is not named may happen as often as it likes.
+
+        Raises:
+            CompileError: a number is another than was expected; all that differ are named.
+            AttributeError: there is no such counter.
+        """
+        for name in wanted:
+            getattr(self, name)
+        before = dataclasses.replace(self)
+        yield
+        happened = self - before
+        wrong = {name: happened[name] for name, number in wanted.items() if happened[name] != number}
+        if wrong:
+            text = ", ".join(f"{name} {number} (expected {wanted[name]})" for name, number in wrong.items())
+            raise CompileError(f"not what was expected happened: {text}")

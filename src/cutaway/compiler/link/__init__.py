@@ -1,0 +1,1 @@
+"""6. Plan and artifacts -> callable."""
