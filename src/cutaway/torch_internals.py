@@ -17,15 +17,21 @@ miss the copies:
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
+import math
+import re
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import count
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, ModuleType
+from typing import IO, Any
 
 import torch
 from torch import fx
@@ -423,3 +429,432 @@ def tensor_constant(value: torch.Tensor) -> bytes | None:
     with torch._subclasses.fake_tensor.unset_fake_temporarily(), torch.no_grad():
         flat = value.detach().contiguous().reshape(-1)
         return bytes(flat.view(torch.uint8).tolist()) if flat.numel() else b""
+
+
+# -- capture ------------------------------------------------------------------------------------------------
+
+
+def is_region_call(node: fx.Node) -> bool:
+    """Whether a node calls a compile region (``torch.compiler.nested_compile_region``)."""
+    return node.op == "call_function" and node.target is torch.ops.higher_order.invoke_subgraph
+
+
+def storage_of(value: torch.Tensor) -> int:
+    """Identity of a (fake) tensor's memory: equal for views of one tensor."""
+    return value.untyped_storage()._cdata
+
+
+def fake_mode_of(value: torch.Tensor) -> Any:
+    """The mode that a fake tensor belongs to; None for a real one."""
+    return getattr(value, "fake_mode", None)
+
+
+def without_guards(fake_mode: Any) -> Any:
+    """Within the block, what is asked of symbolic sizes adds no guard (ShapeEnv.suppress_guards)."""
+    shape_env = fake_mode.shape_env
+    return shape_env.suppress_guards() if shape_env is not None else contextlib.nullcontext()
+
+
+# -- Inductor's artifacts -----------------------------------------------------------------------------------
+
+
+def patch_cpp_kernels(make: Callable[[Any], Any]) -> Callable[[], None]:
+    """Put ``make(original)`` in the place of ``AsyncCompile.cpp_pybinding(argtypes, source)``; returns the undo.
+
+    Generated code calls it for every C++ kernel; torch has no hook there (torch/_inductor/async_compile.py).
+    """
+    from torch._inductor.async_compile import AsyncCompile  # noqa: PLC0415  (Inductor is heavy)
+
+    return patch_method(AsyncCompile, "cpp_pybinding", make)
+
+
+def library_of_kernel(kernel: Any) -> str | None:
+    """The shared library that a C++ kernel (or the future of one) was loaded from."""
+    result = kernel.result() if hasattr(kernel, "result") else kernel
+    return getattr(getattr(result, "__self__", None), "__file__", None)
+
+
+def load_cpp_kernel(library: Path, name: str) -> Any:
+    """A C++ kernel out of its shared library, as ``CppPythonBindingsCodeCache`` would load what it has just built."""
+    from torch._inductor.codecache import CppPythonBindingsCodeCache  # noqa: PLC0415  (Inductor is heavy)
+
+    return CppPythonBindingsCodeCache._load_library_inner(str(library), name).kernel
+
+
+def serialize_artifact(artifact: Any) -> bytes:
+    """A ``standalone_compile(aot=True)`` artifact as bytes; its own ``save`` adds a header that we keep ourselves."""
+    return artifact.serialize()
+
+
+def deserialize_artifact(data: bytes) -> Callable[..., Any]:
+    """What :func:`serialize_artifact` wrote, runnable (torch/_inductor/standalone_compile.py)."""
+    from torch._inductor.standalone_compile import AOTCompiledArtifact  # noqa: PLC0415  (Inductor is heavy)
+
+    return AOTCompiledArtifact.deserialize(data)
+
+
+@functools.cache
+def inductor_source_key() -> str:
+    """A digest of torch's own compiler sources (torch/_inductor/codecache.py, ``torch_key``)."""
+    from torch._inductor.codecache import torch_key  # noqa: PLC0415  (Inductor is heavy)
+
+    return torch_key().hex()
+
+
+def mode_of_inputs(inputs: Sequence[Any]) -> Any:
+    """The fake mode that a piece's example inputs belong to, or None when none of them is a fake tensor."""
+    modes = (fake_mode_of(value) for value in inputs if isinstance(value, torch.Tensor))
+    return next(filter(None, modes), None)
+
+
+# -- Dynamo's ahead-of-time compile (torch/_dynamo/aot_compile.py) ------------------------------------------
+
+
+def drop_guards(entries: Sequence[Any]) -> list[bool]:
+    """``guard_filter_fn`` that keeps none (``torch.compiler.skip_all_guards_unsafe``)."""
+    return [False for _ in entries]
+
+
+def keep_guards(entries: Sequence[Any]) -> list[bool]:
+    """``guard_filter_fn`` that keeps those on sizes: what a graph was specialised on."""
+    return [entry.guard_type == "SHAPE_ENV" for entry in entries]
+
+
+def patched_dynamo(**settings: Any) -> Any:
+    """Within the block, ``torch._dynamo.config`` has these settings."""
+    return torch._dynamo.config.patch(**settings)
+
+
+def size_oblivious() -> Any:
+    """Within the block, questions about 0 and 1 are answered as if a backed size were large."""
+    import torch.fx.experimental._config as config  # noqa: PLC0415  (only then)
+
+    return config.patch(backed_size_oblivious=True)
+
+
+def traced_files(aot: Any) -> tuple[str, ...]:
+    """Names of the modules whose code was traced, from Dynamo's own record (``SourceInfo``)."""
+    return tuple(sorted({source.module for source in aot._artifacts.source_info.inlined_sources}))
+
+
+def serialize_aot(aot: Any, external: dict[str, Any]) -> bytes:
+    """An ``AOTCompiledFunction`` as bytes; objects in ``external`` are named, not pickled."""
+    return type(aot).serialize(aot, external).serialized_data
+
+
+def deserialize_aot(file: IO[bytes], f_globals: dict[str, Any], external: dict[str, Any]) -> Any:
+    """What :func:`serialize_aot` wrote (``torch.compiler.load_compiled_function``)."""
+    return torch.compiler.load_compiled_function(file, f_globals=f_globals, external_data=external)
+
+
+def demands_on(shape_env: Any, symbol: Any) -> list[tuple[Callable[[int], bool], str, str]]:
+    """Guards of a ShapeEnv that speak of this symbol alone: (holds for a size, as text, where it was made)."""
+    import sympy  # noqa: PLC0415  (only when sizes are symbolic)
+
+    found: list[tuple[Callable[[int], bool], str, str]] = []
+    for guard in shape_env.guards:
+        if guard.expr.free_symbols == {symbol}:
+            holds = sympy.lambdify(symbol, guard.expr, modules=[_SYMPY_FUNCTIONS, "math"])
+            found.append((lambda size, holds=holds: bool(holds(size)), str(guard.expr), _location(guard.sloc)))
+    replaced = shape_env.replacements.get(symbol)
+    if replaced is not None and replaced.is_Integer:
+        found.append((lambda size, value=int(replaced): size == value, f"{symbol} == {replaced}", ""))
+    return found
+
+
+_SYMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Mod": lambda a, b: a % b,
+    "PythonMod": lambda a, b: a % b,
+    "FloorDiv": lambda a, b: a // b,
+    "CleanDiv": lambda a, b: a // b,
+    "CeilToInt": math.ceil,
+    "ToFloat": float,
+    "Max": max,
+    "Min": min,
+}
+
+
+# -- cutting a graph ----------------------------------------------------------------------------------------
+
+OpOverload = torch._ops.OpOverload  # what a node out of torch.ops calls; torch has no public name for either
+OpOverloadPacket = torch._ops.OpOverloadPacket
+
+
+def lazy_graph_module(root: dict[str, Any], graph: fx.Graph) -> fx.GraphModule:
+    """A GraphModule whose code is generated when it is first run or read (torch/fx/_lazy_graph_module.py).
+
+    Generating it costs some 45 us a node, and most pieces are compiled, or equal to one that is, but never run.
+    """
+    from torch.fx._lazy_graph_module import _LazyGraphModule  # noqa: PLC0415  (private: kept in one place)
+
+    return _LazyGraphModule(root, graph)
+
+
+def symbols_in(value: Any) -> tuple[Any, ...]:
+    """The sympy symbols that a tensor's sizes and strides, or a symbolic number, are made of, as they first appear."""
+    if isinstance(value, torch.Tensor):
+        if not value._has_symbolic_sizes_strides:
+            return ()
+        sizes = [*value.shape, *value.stride(), value.storage_offset()]
+    else:
+        sizes = [value]
+    found: dict[Any, None] = {}
+    for size in sizes:
+        if isinstance(size, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            found.update(dict.fromkeys(sorted(size.node.expr.free_symbols, key=str)))
+    return tuple(found)
+
+
+def sets_global_state(target: Any) -> bool:
+    """Whether a call changes how the calls after it behave: grad mode or autocast (as ``split_module`` has it)."""
+    return target is torch._C._set_grad_enabled or target in (torch.amp._enter_autocast, torch.amp._exit_autocast)
+
+
+def enters_autocast(target: Any) -> bool:
+    """Whether a call opens a block of autocast; its result is what the call that closes it takes."""
+    return target is torch.amp._enter_autocast
+
+
+def exit_autocast() -> Callable[..., Any]:
+    """What closes a block of autocast (torch/amp/autocast_mode.py)."""
+    return torch.amp._exit_autocast
+
+
+def packet_name(packet: Any) -> str:
+    """``namespace::name`` of an OpOverloadPacket."""
+    return packet._qualified_op_name
+
+
+def registered_ops() -> list[str]:
+    """Every operator that the dispatcher knows, as ``namespace::name`` or ``namespace::name.overload``."""
+    return torch._C._dispatch_get_all_op_names()
+
+
+def aten_name(function: Any) -> str | None:
+    """``aten::relu`` for ``torch.relu``: what a function made by torch's generator of bindings calls, exactly.
+
+    None for everything else; functions of ``torch.nn.functional`` written in Python may call several operators.
+    """
+    if not isinstance(function, BuiltinFunctionType):
+        return None
+    name = function.__name__
+    homes = (torch._C._VariableFunctions, torch._C._nn, torch._C._fft, torch._C._linalg, torch._C._special)
+    return f"aten::{name}" if any(getattr(home, name, None) == function for home in homes) else None
+
+
+def aten_name_of_method(name: str) -> str | None:
+    """``aten::relu`` for ``relu`` of a tensor, when that method was generated; None when it is Python."""
+    return f"aten::{name}" if isinstance(getattr(torch.Tensor, name, None), MethodDescriptorType) else None
+
+
+# -- CUDA graphs --------------------------------------------------------------------------------------------
+
+
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """A nest of containers (torch/utils/_pytree.py) made anew, with ``function`` of each tensor in it."""
+    return torch.utils._pytree.tree_map_only(torch.Tensor, function, value)
+
+
+def named_leaves(arguments: Any) -> list[tuple[str, Any]]:
+    """Everything that is no container in a nest of them, with where it lies, such as ``[0]['mask']``."""
+    leaves, _ = torch.utils._pytree.tree_flatten_with_path(arguments)
+    return [(torch.utils._pytree.keystr(path), leaf) for path, leaf in leaves]
+
+
+def weak_tensor(value: torch.Tensor) -> torch.Tensor | None:
+    """A tensor over the same memory that does not keep it alive; None when torch can make none of this tensor.
+
+    vLLM has a C++ op for it. torch/_inductor/cudagraph_trees.py makes its outputs anew at each replay from a bare
+    address with the function used here; ``set_`` then works on every device.
+    """
+    construct = getattr(torch._C, "_construct_storage_from_data_pointer", None)
+    if construct is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return None
+    memory = value.untyped_storage()
+    storage = construct(memory.data_ptr(), value.device, memory.nbytes())
+    empty = torch.empty(0, dtype=value.dtype, device=value.device)
+    return empty.set_(storage, value.storage_offset(), value.size(), value.stride())
+
+
+@contextmanager
+def inductor_partition_wrapper(wrap: Callable[[Callable[..., Any], int, int], Callable[..., Any]]) -> Generator[None]:
+    """Have Inductor pass each partition that it cuts through ``wrap(function, index, how many there are)``.
+
+    torch/_inductor/utils.py, ``set_customized_partition_wrappers``, has one place for it in the whole process.
+    """
+    from torch._inductor import utils  # noqa: PLC0415  (Inductor is heavy)
+
+    earlier = utils._unstable_customized_partition_wrapper.wrapper
+    utils.set_customized_partition_wrappers(
+        lambda function, metadata: wrap(function, metadata.partition_index, metadata.num_partitions)
+    )
+    try:
+        yield
+    finally:
+        utils._unstable_customized_partition_wrapper.wrapper = earlier
+
+
+def fake_mode_with_sizes() -> Any:
+    """A new fake mode with a ShapeEnv: what ``standalone_compile(dynamic_shapes="from_example_inputs")`` asks for."""
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv  # noqa: PLC0415  (sympy: only when compiling)
+
+    return torch._subclasses.FakeTensorMode(shape_env=ShapeEnv())
+
+
+def size_with(size: Any, symbol: Any, value: int) -> int | None:
+    """A size once ``symbol`` is ``value``; None when other symbols are left in it."""
+    if isinstance(size, int):
+        return size
+    found = expression(size).subs(symbol, value)
+    return int(found) if found.is_Integer else None
+
+
+def overload_of_custom_op(op: Any) -> Any:
+    """The OpOverload of what ``torch.library.custom_op`` returned (torch/_library/custom_ops.py); None for others."""
+    return op._opoverload if isinstance(op, torch._library.custom_ops.CustomOpDef) else None
+
+
+# -- what an artifact depends on ----------------------------------------------------------------------------
+
+
+def tensor_bytes(value: torch.Tensor) -> bytes | None:
+    """All bytes of a real tensor, on whatever device; None when they are not all there is to it."""
+    plain = type(value) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+    if not plain or value.is_meta or value.layout is not torch.strided or value.is_quantized:
+        return None
+    with torch._subclasses.fake_tensor.unset_fake_temporarily(), torch.no_grad():
+        flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+        return ctypes.string_at(flat.data_ptr(), flat.nbytes) if flat.numel() else b""
+
+
+def settings_of_torch() -> dict[str, dict[str, Any]]:
+    """Every setting that the compile of a graph may look at, by module: values that are keys of torch's own caches.
+
+    ``save_config_portable`` (torch/utils/_config_module.py) leaves out what does not change code (threads, places).
+    """
+    names = ("torch._inductor.config", "torch._functorch.config", "torch.fx.experimental._config")
+    modules: list[Any] = [import_module(name) for name in names]
+    return {
+        name: module.save_config_portable(ignore_private_configs=False, readonly_values=True)
+        for name, module in zip(names, modules, strict=True)
+    }
+
+
+def is_default(module: str, name: str) -> bool:
+    """Whether one of those settings is as torch has it, environment included."""
+    config: Any = sys.modules[module]
+    return config._is_default(name)
+
+
+_INDUCTOR_PASSES = (
+    "pre_grad_custom_pass", "joint_custom_pre_pass", "joint_custom_post_pass", "post_grad_custom_pre_pass",
+    "post_grad_custom_post_pass", "_pre_fusion_custom_pass", "_post_fusion_custom_pass", "custom_partitioner_fn",
+    "_fuse_ddp_communication_passes", "external_matmul",
+)  # fmt: skip
+
+
+def passes_of_inductor() -> dict[str, Any]:
+    """Passes that somebody has put into Inductor's settings: they are not in :func:`settings_of_torch`."""
+    import torch._inductor.config  # noqa: PLC0415  (Inductor's settings import much)
+
+    found = {name: getattr(torch._inductor.config, name, None) for name in _INDUCTOR_PASSES}
+    common = loaded("torch._inductor.codegen.common")
+    found |= {f"backend.{name}": made for name, made in getattr(common, "custom_backend_passes", {}).items()}
+    default = torch._inductor.config._config["_fuse_ddp_communication_passes"].default
+    return {name: made for name, made in found.items() if made and made != default}
+
+
+def overloads_of(target: Any) -> list[Any]:
+    """The overloads that a node's target may mean: itself, all of a packet, none of a Python function."""
+    if isinstance(target, torch._ops.OpOverloadPacket):
+        return [getattr(target, name) for name in target.overloads()]
+    return [target] if isinstance(target, torch._ops.OpOverload) else []
+
+
+def schema_of_op(overload: Any) -> str:
+    """Schema and tags of an operator, as text."""
+    return f"{overload._schema} {sorted(str(tag) for tag in overload.tags)}"
+
+
+def files_that_register(overload: Any) -> list[str]:
+    """Source files (of Python or C++) that register something for an operator, out of the dispatcher's own account."""
+    name = overload.name().removesuffix(".default")
+    found = re.findall(r"registered at (.+):\d+(?: |$)", torch._C._dispatch_dump(name), re.MULTILINE)
+    entry = torch._library.simple_registry.singleton.get(name)
+    kernels = getattr(getattr(entry, "fake_impl", None), "kernels", ())
+    found += [kernel.source.rpartition(":")[0] for kernel in kernels if kernel.source]
+    return sorted(set(found))
+
+
+def python_functions_of(overload: Any) -> list[Any]:
+    """Python functions, as registered, that say what an operator does: kernels, fakes, decompositions, lowerings."""
+    name = overload.name().removesuffix(".default")
+    definition = torch._library.custom_ops.OPDEFS.get(name)
+    entry = torch._library.simple_registry.singleton.get(name)
+    found = [getattr(definition, part, None) for part in ("_init_fn", "_abstract_fn")]
+    found += getattr(definition, "_backend_fns", {}).values()
+    found += [kernel.func for kernel in getattr(getattr(entry, "fake_impl", None), "kernels", ())]
+    found += overload.py_kernels.values()
+    for module, names in _TABLES_OF_OPS.items():
+        held = [getattr(loaded(module), table, {}) for table in names]
+        tables = [part for table in held for part in ([table] if overload in table else table.values())]
+        found += [table[overload] for table in tables if isinstance(table, Mapping) and overload in table]
+    return [function for function in found if callable(function)]
+
+
+_TABLES_OF_OPS = {
+    "torch._decomp": ("global_decomposition_table",),
+    "torch._inductor.decomposition": ("decompositions",),
+    "torch._inductor.lowering": ("lowerings",),
+}
+
+
+def is_composite(overload: Any) -> bool:
+    """Whether tracing goes into an operator (CompositeImplicitAutograd), so that its inside is in the code."""
+    return overload.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
+def triton_kernels_of(node: fx.Node) -> list[tuple[str, Any]]:
+    """Source and constants of the user's own Triton kernels that a node calls, directly or as a ``triton_op``.
+
+    A call holds only the kernel's number in a table of the process (torch/_higher_order_ops/triton_kernel_wrap.py).
+    """
+    if node.target in (
+        torch.ops.higher_order.triton_kernel_wrapper_mutation,
+        torch.ops.higher_order.triton_kernel_wrapper_functional,
+    ):
+        from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table  # noqa: PLC0415  (imports Triton)
+
+        numbers: Any = node.kwargs
+        kernel = kernel_side_table.get_kernel(numbers["kernel_idx"])
+        constants = kernel_side_table.get_constant_args(numbers["constant_args_idx"])
+        return [(_triton_source(kernel), constants)]
+    names = [overload.name() for overload in overloads_of(node.target)]
+    return [
+        (_triton_source(kernel), {})
+        for name in names
+        for kernel in torch._library.triton.get_triton_kernels_for_op(name)
+    ]
+
+
+def _triton_source(kernel: Any) -> str:
+    from torch._inductor.codegen import wrapper  # noqa: PLC0415  (Inductor is heavy)
+
+    configs = getattr(kernel, "configs", None)
+    inner = kernel.fn if configs is not None else kernel
+    tried = sorted(sorted(str(pair) for pair in config.all_kwargs().items()) for config in configs or ())
+    return f"{wrapper.user_defined_triton_kernel_transitive_closure_source_code(inner)}\n{tried}"
+
+
+def is_passed_through(value: Any) -> bool:
+    """Whether an opaque object is only handed on by the code, whatever it is (a hoisted one that none looks into)."""
+    kind = type(opaque_value(value))
+    opaque = torch._library.opaque_object
+    return opaque.is_opaque_type(kind) and opaque.should_hoist(kind) and not opaque.has_members(kind)
+
+
+def serializable_callable() -> type:
+    """The class of what a backend must return to be kept with a captured model (torch/_dynamo/aot_compile_types.py)."""
+    from torch._dynamo.aot_compile_types import SerializableCallable  # noqa: PLC0415  (Dynamo is heavy)
+
+    return SerializableCallable

@@ -21,6 +21,14 @@ from cutaway.record.session import Settings
 from cutaway.record.writer import RUN_VARIABLE, claim_run
 
 
+_active: list[tuple[Recorder, Hooks]] = []  # recordings are of the process: whatever compiles in it must find them
+
+
+def active() -> list[tuple[Recorder, Hooks]]:
+    """The recordings that are on now: what a compiler of our own tells its stages to."""
+    return list(_active)
+
+
 class Recording(ContextDecorator):
     """A recording that is on inside ``with`` (or while the decorated function runs). Made by :func:`record`."""
 
@@ -40,6 +48,7 @@ class Recording(ContextDecorator):
         hooks = Hooks(recorder)
         hooks.install()
         self._running.append((recorder, hooks))
+        _active.append((recorder, hooks))
         alive = weakref.ref(recorder)  # what is registered for a fork stays registered
 
         def forked() -> None:
@@ -53,6 +62,7 @@ class Recording(ContextDecorator):
     def stop(self) -> None:
         """Switch the most recent :meth:`start` off, take every hook out of torch, and write the indexes."""
         recorder, hooks = self._running.pop()
+        _active.remove((recorder, hooks))
         hooks.remove()
         try:
             recorder.close()

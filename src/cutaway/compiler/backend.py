@@ -1,0 +1,207 @@
+"""From a captured graph to a linked model: split, compile what differs, stitch, link.
+
+vLLM's ``VllmBackend`` is the model. The steps are the folders, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway.compiler.build.interface import Runnable, Task
+from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
+from cutaway.compiler.build.make import make_compiler
+from cutaway.compiler.build.ranges import Range, make_ranges
+from cutaway.compiler.cache.manager import CacheEvent, CompilerManager
+from cutaway.compiler.cache.store import Store
+from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_demands, check_dynamic
+from cutaway.compiler.config import CUDAGraphMode, Part
+from cutaway.compiler.link.assembler import LinkedModel, assemble
+from cutaway.compiler.link.plan import Plan, PlannedPiece
+from cutaway.compiler.link.stitching import generate_execution_code
+from cutaway.compiler.observe import Observer
+from cutaway.compiler.progress import Progress
+from cutaway.compiler.run.cuda_graph import wrap_with_cudagraph_if_needed
+from cutaway.compiler.run.graphs import GraphPool
+from cutaway.compiler.session import Session
+from cutaway.compiler.split.item import SplitItem
+from cutaway.compiler.split.lift import lift_constants
+from cutaway.compiler.split.partition import split_graph
+from cutaway.compiler.split.same import differences
+from cutaway.errors import CompileError
+
+_ALL_SIZES = 2048  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
+
+
+class CutawayBackend:
+    """Compiles one captured graph; a session has one.
+
+    Args:
+        session: what the model's compile shares.
+        observer: the recordings that are on.
+        cache: whether artifacts are kept on disk.
+    """
+
+    def __init__(self, session: Session, observer: Observer) -> None:
+        self.session = session
+        self.config = session.config
+        self.observer = observer
+        self.compiler = make_compiler(self.config)
+        self.store = store_of(session)
+        self.manager = CompilerManager(self.compiler, self.config, self.store, session.counters, self._asked)
+        self.pool = GraphPool()
+        self.marked: Sequence[int] = ()
+        self.progress = Progress(self.config.progress)
+
+    def _asked(self, event: CacheEvent) -> None:
+        self.observer.cache("cutaway_piece", event.kind, event.key, event.factors)
+        self.progress.advance(event)
+
+    def __call__(self, gm: fx.GraphModule, inputs: Sequence[Any]) -> LinkedModel:
+        """Compile a graph as Dynamo hands it over: flat, every node with its ``example_value``.
+
+        Args:
+            gm: the graph. It is changed.
+            inputs: what Dynamo captured it with; not looked at, the graph's own metadata says the same.
+
+        Raises:
+            CompileError: it cannot be compiled as asked.
+        """
+        self.session.counters.graphs_seen += 1
+        ranges = make_ranges(self.config)
+        check_dynamic(gm, self.marked)
+        batch = batch_symbol(gm, self.marked)
+        check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards)
+        if batch.symbol is None:  # nothing varies: one compile, whatever the ranges
+            ranges = ranges[-1:]
+        self.observer.before_split(gm)
+        split_gm, items = self._split(gm)
+        self.observer.after_split(split_gm, [item.submod_name for item in items])
+        self.progress.begin(len(items))
+        backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
+        self.progress.end()
+        self._count(items, backends)
+        plan = self._plan(split_gm, items, backends, ranges, batch)
+        return LinkedModel(plan, self._link(plan, {backend.name: backend for backend in backends}, split_gm))
+
+    # -- split --------------------------------------------------------------------------------------------
+
+    def _split(self, gm: fx.GraphModule) -> tuple[fx.GraphModule, list[SplitItem]]:
+        whole = self.config.is_off(Part.SPLIT) or self.config.use_inductor_graph_partition
+        split_gm, items = split_graph(gm, () if whole else self.config.splitting_ops)
+        return lift_constants(split_gm, items)
+
+    def _count(self, items: Sequence[SplitItem], backends: Sequence[PiecewiseBackend]) -> None:
+        counters = self.session.counters
+        counters.pieces_seen += len(items)
+        counters.pieces_to_compile += len(backends)
+        counters.pieces_repeated += sum(backend.same_as is not None for backend in backends)
+        distinct = [backend for backend in backends if backend.same_as is None]
+        for one, other in zip(distinct, distinct[1:], strict=False):
+            if len(one.item.graph.graph.nodes) == len(other.item.graph.graph.nodes):
+                for text in differences(one.item.graph, other.item.graph):
+                    self.observer.metric("nearly_equal", {"pieces": f"{one.name}, {other.name}", "difference": text})
+
+    # -- build --------------------------------------------------------------------------------------------
+
+    def _compile_all(self, tasks: Sequence[Task]) -> list[tuple[Runnable, str]]:
+        return [(built.runnable, built.key) for built in self.manager.compile_all(tasks)]
+
+    # -- link ---------------------------------------------------------------------------------------------
+
+    def _plan(
+        self,
+        split_gm: fx.GraphModule,
+        items: Sequence[SplitItem],
+        backends: Sequence[PiecewiseBackend],
+        ranges: Sequence[Range],
+        batch: BatchSymbol,
+    ) -> Plan:
+        by_name = {backend.name: backend for backend in backends}
+        splitting = [item.submod_name for item in items if item.is_splitting_graph]
+        code, names, consts = generate_execution_code(split_gm, splitting=splitting)
+        self.observer.execution_code(code, {item.submod_name: item.submod_name for item in items})
+        pieces = tuple(
+            PlannedPiece(name, by_name[name].keys, by_name[name].is_first, by_name[name].is_last)
+            if name in by_name
+            else PlannedPiece(name, dict.fromkeys(ranges, ""), is_first=False, is_last=False)
+            for name in names
+        )
+        where = None
+        if batch.symbol is not None:
+            where = batch.argument if batch.dim is None else (batch.argument, batch.dim)
+        return Plan(code, pieces, consts, tuple(ranges), where)
+
+    def _link(self, plan: Plan, backends: dict[str, PiecewiseBackend], split_gm: fx.GraphModule) -> Any:
+        def runnable(piece: PlannedPiece, span: Range) -> Runnable:
+            backend = backends.get(piece.name)
+            if backend is None:  # a splitting piece that could not be written as code
+                return split_gm.get_submodule(piece.name)
+            return next(iter(backend.runnables.values())) if span not in backend.runnables else backend.runnables[span]
+
+        return self._whole(assemble(plan, runnable, self._wrap))
+
+    def link_kept(self, plan: Plan) -> Any:
+        """Link a plan out of the store alone. Raises CompileError when an artifact is not there or not whole."""
+
+        def runnable(piece: PlannedPiece, span: Range) -> Runnable:
+            found = self.manager.load(piece.keys[span])
+            if found is None:
+                raise CompileError(f"the artifact of {piece.name} for {span} is not in the cache")
+            return found
+
+        return self._whole(assemble(plan, runnable, self._wrap))
+
+    def _wrap(self, runnable: Runnable, *, is_first: bool, is_last: bool) -> Runnable:
+        return wrap_with_cudagraph_if_needed(
+            runnable, self.config, self.session.counters, self.pool, is_first=is_first, is_last=is_last
+        )
+
+    def _whole(self, call: Runnable) -> Runnable:
+        return wrap_with_cudagraph_if_needed(
+            call,
+            self.config,
+            self.session.counters,
+            self.pool,
+            is_first=True,
+            is_last=True,
+            mode=CUDAGraphMode.FULL,
+        )
+
+
+def store_of(session: Session) -> Store | None:
+    """Where a session keeps artifacts; None when its cache is off."""
+    if session.config.is_off(Part.CACHE):
+        return None
+    return Store(Path(session.config.cache_dir), session.config.read_only_cache)
+
+
+def _sizes_to_check(ranges: Sequence[Range]) -> list[int]:
+    sizes: set[int] = set()
+    for span in ranges:
+        powers = {1 << power for power in range(31)}
+        wanted = {*range(span.start, min(span.end, _ALL_SIZES) + 1), span.end}
+        wanted |= {size for power in powers for size in (power - 1, power, power + 1) if span.start <= size <= span.end}
+        sizes |= wanted
+    return sorted(sizes)
+
+
+def registered(gm: fx.GraphModule, example_inputs: Sequence[Any], **options: Any) -> Any:
+    """``torch.compile(model, backend="cutaway", options={...})``: options are fields of the configuration.
+
+    Dynamo keeps its guards and compiles again where they fail, as with any backend.
+    """
+    from cutaway.compiler.config import CompilationConfig  # noqa: PLC0415
+
+    if torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in example_inputs):
+        raise CompileError(
+            'backend="cutaway" compiles for inference', "an input needs a gradient", "call the model in torch.no_grad()"
+        )
+    session = Session(CompilationConfig(**options.get("options", options) or {}))
+    observer = Observer.of(session.config, session.tag, "")
+    return CutawayBackend(session, observer)(gm, example_inputs)

@@ -1,0 +1,87 @@
+"""Inductor as a compiler of pieces, through ``torch._inductor.standalone_compile``."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cutaway import torch_internals
+from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
+from cutaway.compiler.build.kernels import KernelWatch, kernels_from
+
+_BINARY = "artifact.bin"
+_UNPACKED = "unpacked"
+
+
+class InductorCompiler(CompilerInterface):
+    """Compiles a piece with Inductor, for its range: the batch size is dynamic in a range and fixed for a single size.
+
+    Args:
+        form: ``binary`` (one file: quick to load) or ``unpacked`` (the generated code as files that can be edited).
+        settings: entries of ``torch._inductor.config`` for every piece.
+    """
+
+    name = "inductor"
+
+    def __init__(self, form: str = "binary", settings: Mapping[str, Any] | None = None) -> None:
+        self.form = form
+        self.settings = dict(settings or {})
+
+    def factors(self) -> dict[str, Any]:
+        """torch's own build, and what of the machine Inductor's code depends on."""
+        device = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+        return {
+            "torch": torch.__version__,
+            "torch_key": torch_internals.inductor_source_key(),
+            "form": self.form,
+            "machine": platform.machine(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "cuda": torch.version.cuda,
+            "gpu": f"{device.name} sm_{device.major}{device.minor}" if device is not None else None,
+        }
+
+    def compile(self, task: Task) -> Compiled:
+        """Compile one piece for one range. Whatever Inductor raises goes through."""
+        watch = KernelWatch()
+        with watch.watching(), torch.no_grad():
+            artifact = torch._inductor.standalone_compile(
+                task.graph,
+                list(task.inputs),
+                dynamic_shapes="from_example_inputs" if task.range.is_single_size else "from_graph",
+                options={"config_patches": {**self.settings, **task.options}},
+                aot=self.form == "binary",
+                donate_graph_module=True,
+                fake_mode=torch_internals.mode_of_inputs(task.inputs) if task.range.is_single_size else None,
+            )
+        return _InductorArtifact(artifact, watch)
+
+    def load(self, folder: Path, form: str) -> Runnable:
+        """An artifact from its folder; its C++ kernels are taken from there, too."""
+        with kernels_from(folder), torch.no_grad():
+            if form == "binary":
+                return torch_internals.deserialize_artifact((folder / _BINARY).read_bytes())
+            return torch._inductor.CompiledArtifact.load(path=str(folder / _UNPACKED), format="unpacked")
+
+
+class _InductorArtifact(Compiled):
+    def __init__(self, artifact: Any, watch: KernelWatch) -> None:
+        self.artifact = artifact
+        self.watch = watch
+
+    def __call__(self, *args: Any) -> Any:
+        return self.artifact(*args)
+
+    def save(self, folder: Path, form: str) -> bool:
+        if form == "binary":
+            (folder / _BINARY).write_bytes(torch_internals.serialize_artifact(self.artifact))
+        else:
+            if not self.artifact.is_saveable():
+                return False
+            self.artifact.save(path=str(folder / _UNPACKED), format="unpacked")
+        self.watch.save(folder)
+        return True

@@ -1,0 +1,173 @@
+"""Model -> one flat graph, by Dynamo; and the function that calls whatever was made of the graph.
+
+The graph is handed to a backend while Dynamo's tracing context is open. What Dynamo generates around it (reading the
+weights out of the model, building the result) is kept with it, by torch's ahead-of-time compile
+(``torch._dynamo.aot_compile``), so that a warm start runs none of the model's Python.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.compiler.capture.regions import inline_regions, repeated_layers_once
+from cutaway.compiler.config import CompilationConfig, DynamicShapes, Part
+from cutaway.errors import CaptureError, CutawayError
+
+Backend = Callable[[fx.GraphModule, list[Any]], Any]
+
+
+@dataclass
+class Captured:
+    """A captured model.
+
+    Attributes:
+        call: runs it: the arguments of the model's forward, with ``self`` before them.
+        aot: torch's own object behind that.
+        sources: files whose code was traced, from torch's own record.
+        without_regions: why layers that repeat were traced one by one, when they were.
+    """
+
+    call: Callable[..., Any]
+    aot: Any
+    sources: tuple[str, ...] = ()
+    without_regions: str = ""
+
+
+def function_of(forward: Callable[..., Any]) -> Any:
+    """The plain function behind a method."""
+    return inspect.unwrap(forward, stop=lambda _: True) if not inspect.ismethod(forward) else forward.__func__
+
+
+@dataclass
+class Capture:
+    """One capture of one model.
+
+    Args:
+        model: the module; its forward is not changed when it is over.
+        forward: what is captured: ``model.forward`` or another method of it.
+        config: dynamic kind, guards, regions.
+        backend: makes a callable of the graph.
+    """
+
+    model: torch.nn.Module
+    forward: Callable[..., Any]
+    config: CompilationConfig
+    backend: Backend
+    reached: bool = field(default=False, init=False)
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
+        """Capture with these example arguments, their dynamic dimensions marked.
+
+        Raises:
+            CaptureError: the model cannot be captured as one graph, with Dynamo's reason and the line.
+        """
+        if self.config.is_off(Part.REGIONS):
+            return self._capture(args, kwargs)
+        try:
+            with repeated_layers_once(self.model):
+                return self._capture(args, kwargs)
+        except CutawayError:
+            raise
+        except Exception as error:
+            if self.reached:  # the backend's own
+                raise
+            try:  # what torch cannot do with a compile region may still be one graph
+                captured = self._capture(args, kwargs)
+            except Exception as other:
+                raise _explained(other) from other
+            captured.without_regions = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+            return captured
+
+    def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
+        def handed_over(gm: fx.GraphModule, inputs: list[Any]) -> Any:
+            self.reached = True
+            inline_regions(gm)
+            return self.backend(gm, inputs)
+
+        keep = torch_internals.keep_guards if self.config.evaluate_guards else torch_internals.drop_guards
+        with _settings(self.config), torch.no_grad():
+            compiled = torch.compile(
+                self.forward, backend=handed_over, fullgraph=True, dynamic=False, options={"guard_filter_fn": keep}
+            )
+            try:
+                aot = compiled.aot_compile((args, dict(kwargs)))  # pyright: ignore[reportFunctionMemberAccess]
+            except CutawayError:
+                raise
+            except Exception as error:
+                if self.reached or not self.config.is_off(Part.REGIONS):
+                    raise
+                raise _explained(error) from error
+        if not self.config.evaluate_guards:
+            aot.disable_guard_check()
+        return Captured(aot, aot, torch_internals.traced_files(aot))
+
+
+@contextmanager
+def _settings(config: CompilationConfig) -> Generator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(torch_internals.patched_dynamo(enable_cpp_symbolic_shape_guards=False))
+        if config.dynamic_shapes is DynamicShapes.BACKED_SIZE_OBLIVIOUS:
+            stack.enter_context(torch_internals.size_oblivious())
+        yield
+
+
+_CURES = (
+    ("data-dependent", "a value in a tensor decides what runs: use torch.where or torch.cond, or take it outside"),
+    ("Graph break", "torch._dynamo.explain(model)(inputs) lists every break; take the call out of the compiled part"),
+    ("could not extract specialized", "use torch.where or torch.cond, or take the branch outside"),
+    (
+        "Constraints violated",
+        "the model fixes a dimension that was marked as dynamic: keep it symbolic, or leave it out",
+    ),
+    ("GuardOnDataDependentSymNode", "the batch size is unbacked: nobody may ask for its value; use backed sizes"),
+)
+
+
+def _explained(error: Exception) -> CaptureError:
+    """Dynamo's error as one of ours: what, why in its own words, and the cure."""
+    text = str(error).strip()
+    cure = next((cure for sign, cure in _CURES if sign.lower() in (type(error).__name__ + text).lower()), "")
+    first = text.split("\n\n", 1)[0]
+    return CaptureError(
+        "the model cannot be captured as one graph", f"{type(error).__name__}: {first}{_line(error)}", cure
+    )
+
+
+def _line(error: Exception) -> str:
+    """The line of the model that Dynamo stopped at."""
+    stack = getattr(error, "real_stack", None)
+    frame = stack[-1] if stack else None
+    return f" (at {frame.filename}:{frame.lineno} in {frame.name})" if frame is not None else ""
+
+
+def keep(captured: Captured, forward: Callable[..., Any]) -> bytes:
+    """A captured model as bytes, without the model's own objects: they are found in the live model again.
+
+    Raises:
+        Exception: torch cannot keep it; the reason is torch's.
+    """
+    return torch_internals.serialize_aot(captured.aot, _external(forward))
+
+
+def revive(data: bytes, forward: Callable[..., Any], evaluate_guards: bool) -> Captured:
+    """What :func:`keep` wrote, for the live model. Raises any exception when it cannot be used."""
+    function = function_of(forward)
+    aot = torch_internals.deserialize_aot(io.BytesIO(data), function.__globals__, _external(forward))
+    if not evaluate_guards:
+        aot.disable_guard_check()
+    return Captured(aot, aot, torch_internals.traced_files(aot))
+
+
+def _external(forward: Callable[..., Any]) -> dict[str, Any]:
+    """What the function closes over: not pickled, but taken from the live function."""
+    closure = function_of(forward).__closure__ or ()
+    return {f"closure_{index}": cell.cell_contents for index, cell in enumerate(closure)}

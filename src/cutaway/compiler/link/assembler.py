@@ -1,0 +1,74 @@
+"""Plan and artifacts -> a function: the one assembler, for a cold and for a warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from cutaway import torch_internals
+from cutaway.compiler.build.interface import Runnable
+from cutaway.compiler.build.ranges import Range
+from cutaway.compiler.link.dispatch import make_dispatch
+from cutaway.compiler.link.plan import Plan, PlannedPiece
+from cutaway.compiler.link.stitching import compile_execution_fn
+
+
+class Wrap(Protocol):
+    """What a runnable is wrapped in before it is linked (a CUDA graph), or itself."""
+
+    def __call__(self, runnable: Runnable, *, is_first: bool, is_last: bool) -> Runnable: ...
+
+
+def assemble(
+    plan: Plan, runnable: Callable[[PlannedPiece, Range], Runnable], wrap: Wrap, *, filename: str = "<execution_code>"
+) -> Callable[..., Any]:
+    """The model as a function of its flat inputs.
+
+    For every range the stitching code is linked with what runs the pieces in that range, so that the batch size is
+    looked at once a call, not once a piece.
+
+    Args:
+        plan: how the pieces are put together.
+        runnable: what runs a piece in a range.
+        wrap: applied to each piece once, before it is linked.
+        filename: what tracebacks call the stitching code.
+    """
+    wrapped: dict[tuple[str, Range], Runnable] = {}
+    functions: list[Callable[..., Any]] = []
+    for span in plan.ranges:
+        for piece in plan.pieces:
+            made = runnable(piece, span)
+            wrapped[piece.name, span] = wrap(made, is_first=piece.is_first, is_last=piece.is_last)
+        pieces = [wrapped[piece.name, span] for piece in plan.pieces]
+        functions.append(compile_execution_fn(plan.code, pieces, plan.consts, filename=filename))
+    if plan.batch is None:
+        return functions[0]
+    return make_dispatch(plan.ranges, functions, plan.batch)
+
+
+#: How a plan that torch reads back from a kept model is linked. torch calls the class that it kept with bytes alone;
+#: this is how that class reaches the session that is loading.
+loading: ContextVar[Callable[[Plan], Callable[..., Any]]] = ContextVar("cutaway_loading")
+
+
+class LinkedModel(torch_internals.serializable_callable()):  # type: ignore[misc]
+    """A linked model, in the form in which torch keeps it with what Dynamo generated around it."""
+
+    def __init__(self, plan: Plan, call: Callable[..., Any]) -> None:
+        self.plan = plan
+        self.call = call
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
+
+    @classmethod
+    def serialize_compile_artifacts(cls, compiled_fn: LinkedModel) -> bytes:
+        """The plan; artifacts are in the store, under the keys that it names."""
+        return compiled_fn.plan.to_bytes()
+
+    @classmethod
+    def deserialize_compile_artifacts(cls, data: bytes) -> LinkedModel:
+        """The plan, linked by the session that is loading."""
+        plan = Plan.from_bytes(data)
+        return cls(plan, loading.get()(plan))

@@ -1,0 +1,82 @@
+"""What was linked, as text: enough to put a model together again from artifacts alone."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+from cutaway.compiler.build.ranges import Range
+
+
+@dataclass(frozen=True)
+class PlannedPiece:
+    """A piece that is compiled.
+
+    Attributes:
+        name: what the stitching code calls it.
+        keys: cache key of its artifact, by range; "" where none was kept.
+        is_first, is_last: among those that are compiled.
+    """
+
+    name: str
+    keys: dict[Range, str]
+    is_first: bool
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is put together.
+
+    Attributes:
+        code: the stitching code.
+        pieces: the pieces that it calls, in its order.
+        consts: objects that the code refers to.
+        ranges: for which batch sizes.
+        batch: where the batch size is read from among the flat inputs: a position, or position and dimension; None
+            when nothing varies.
+    """
+
+    code: str
+    pieces: tuple[PlannedPiece, ...]
+    consts: list[Any] = field(repr=False)
+    ranges: tuple[Range, ...]
+    batch: int | tuple[int, int] | None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether every piece has an artifact, so that this plan alone can be linked again."""
+        return all(key for piece in self.pieces for key in piece.keys.values())
+
+    def to_bytes(self) -> bytes:
+        """The plan to keep. Raises what ``pickle`` raises when a constant cannot be kept."""
+        facts = {
+            "code": self.code,
+            "ranges": [[span.start, span.end, span.is_single_size] for span in self.ranges],
+            "batch": self.batch,
+            "pieces": [
+                {
+                    "name": piece.name,
+                    "first": piece.is_first,
+                    "last": piece.is_last,
+                    "keys": [piece.keys[span] for span in self.ranges],
+                }
+                for piece in self.pieces
+            ],
+        }
+        return json.dumps(facts).encode() + b"\n" + pickle.dumps(self.consts)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Plan:
+        """What :meth:`to_bytes` wrote."""
+        text, _, consts = data.partition(b"\n")
+        facts = json.loads(text)
+        ranges = tuple(Range(*span) for span in facts["ranges"])
+        pieces = tuple(
+            PlannedPiece(piece["name"], dict(zip(ranges, piece["keys"], strict=True)), piece["first"], piece["last"])
+            for piece in facts["pieces"]
+        )
+        batch = tuple(facts["batch"]) if isinstance(facts["batch"], list) else facts["batch"]
+        return cls(facts["code"], pieces, pickle.loads(consts), ranges, batch)  # noqa: S301  (its digest was checked)

@@ -1,0 +1,117 @@
+"""Tells the recorder what our compiler does, at the places where vLLM's adapter tells what vLLM does.
+
+The compiler knows nothing of files. It asks for the recordings that are on when it starts a model, and hands each
+its stages; with none on, every method here does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+
+from cutaway.compiler.capture.regions import inline_regions
+from cutaway.compiler.config import CompilationConfig
+from cutaway.record.context import Host, at
+from cutaway.record.environment import plain
+from cutaway.record.hooks import Hooks
+from cutaway.record.recorder import Recorder
+from cutaway.record.recording import active
+from cutaway.record.split import comment_execution_code, record_split
+
+
+class CompilerHost(Host):
+    """What our compiler knows and torch does not."""
+
+    library_files = ("/cutaway/compiler/",)
+
+    def __init__(self, config: CompilationConfig, model: str) -> None:
+        self.config = config
+        self.model = model
+
+    def configuration(self) -> dict[str, Any]:
+        return {"model": self.model, "cutaway": plain(self.config)}
+
+
+@dataclass
+class Observer:
+    """The recordings that were on when a model's compile began.
+
+    Attributes:
+        tag: what the dump calls the compilation (``backbone``).
+        model: class of the model.
+    """
+
+    tag: str
+    model: str
+    recordings: list[tuple[Recorder, Hooks]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: CompilationConfig, tag: str, model: str) -> Observer:
+        """Join every recording that is on."""
+        observer = cls(tag, model, active())
+        for recorder, _ in observer.recordings:
+            if type(recorder.host) is Host:
+                recorder.join(CompilerHost(config, model))
+        return observer
+
+    @contextmanager
+    def compiling(self) -> Generator[None]:
+        """Within the compile of the model."""
+        with ExitStack() as stack:
+            stack.enter_context(at(compilation=self.tag, model=self.model))
+            for _, hooks in self.recordings:
+                hooks.graphs.append(_flattened)
+                stack.callback(hooks.graphs.remove, _flattened)
+            yield
+
+    def before_split(self, gm: fx.GraphModule) -> None:
+        """The whole graph, as it is before it is cut."""
+        for recorder, _ in self.recordings:
+            recorder.guarded(recorder.graph)("before_split", gm)
+
+    def after_split(self, split_gm: fx.GraphModule, pieces: list[str]) -> None:
+        """The stitching graph and its pieces."""
+        for recorder, _ in self.recordings:
+            recorder.guarded(record_split)(recorder, split_gm, {name: name for name in pieces})
+
+    def cache(self, kind: str, result: str, key: str | None, factors: Any = None) -> None:
+        """The cache was asked."""
+        for recorder, _ in self.recordings:
+            recorder.guarded(recorder.cache)(kind, result, key, factors)
+
+    def metric(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Numbers or reasons."""
+        for recorder, _ in self.recordings:
+            recorder.guarded(recorder.metric)(kind, values)
+
+    def execution_code(self, code: str, calls: Mapping[str, str]) -> None:
+        """The stitching code was generated; ``calls`` says what stands in it for which piece."""
+        for recorder, _ in self.recordings:
+
+            def write(recorder: Recorder = recorder) -> None:
+                text = comment_execution_code(code, recorder.current(), calls)
+                recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
+
+            recorder.guarded(write)()
+
+    def finish(self) -> None:
+        """The compile is over."""
+        for recorder, _ in self.recordings:
+
+            def conclude(recorder: Recorder = recorder) -> None:
+                compilation = recorder.known()
+                if compilation is not None and not compilation.finished:
+                    recorder.finish(compilation)
+
+            recorder.guarded(conclude)()
+
+
+def _flattened(name: str, gm: fx.GraphModule) -> bool:
+    """What Dynamo captured is recorded flat, as it will be compiled (layers that repeat are traced as regions)."""
+    if name.startswith("__compiled_fn_"):
+        inline_regions(gm)
+    return False
