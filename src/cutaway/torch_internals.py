@@ -605,6 +605,11 @@ def symbols_in(value: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def shape_env_of_size(size: Any) -> Any:
+    """The ShapeEnv that the symbols of a SymInt, SymFloat or SymBool belong to."""
+    return size.node.shape_env
+
+
 def sets_global_state(target: Any) -> bool:
     """Whether a call changes how the calls after it behave: grad mode or autocast (as ``split_module`` has it)."""
     return target is torch._C._set_grad_enabled or target in (torch.amp._enter_autocast, torch.amp._exit_autocast)
@@ -740,10 +745,10 @@ def settings_of_torch() -> dict[str, dict[str, Any]]:
     }
 
 
-def is_default(module: str, name: str) -> bool:
-    """Whether one of those settings is as torch has it, environment included."""
+def default_of(module: str, name: str) -> Any:
+    """What one of those settings is in torch's source. (Whether it was ever set says less: torch sets many anew.)"""
     config: Any = sys.modules[module]
-    return config._is_default(name)
+    return config._config[name].default
 
 
 _INDUCTOR_PASSES = (
@@ -760,7 +765,7 @@ def passes_of_inductor() -> dict[str, Any]:
     found = {name: getattr(torch._inductor.config, name, None) for name in _INDUCTOR_PASSES}
     common = loaded("torch._inductor.codegen.common")
     found |= {f"backend.{name}": made for name, made in getattr(common, "custom_backend_passes", {}).items()}
-    default = torch._inductor.config._config["_fuse_ddp_communication_passes"].default
+    default = default_of("torch._inductor.config", "_fuse_ddp_communication_passes")
     return {name: made for name, made in found.items() if made and made != default}
 
 
@@ -858,3 +863,10 @@ def serializable_callable() -> type:
     from torch._dynamo.aot_compile_types import SerializableCallable  # noqa: PLC0415  (Dynamo is heavy)
 
     return SerializableCallable
+
+
+def custom_graph_pass() -> type:
+    """The class of passes that Inductor takes and keys its caches with (torch/_inductor/custom_graph_pass.py)."""
+    from torch._inductor.custom_graph_pass import CustomGraphPass  # noqa: PLC0415  (Inductor is heavy)
+
+    return CustomGraphPass
