@@ -870,3 +870,33 @@ def custom_graph_pass() -> type:
     from torch._inductor.custom_graph_pass import CustomGraphPass  # noqa: PLC0415  (Inductor is heavy)
 
     return CustomGraphPass
+
+
+def standalone_compile(graph: fx.GraphModule, inputs: Sequence[Any], **options: Any) -> Any:
+    """Compile one graph to an artifact that can be kept (torch/_inductor/__init__.py)."""
+    import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
+
+    return inductor.standalone_compile(graph, list(inputs), **options)
+
+
+def load_unpacked_artifact(folder: Path) -> Callable[..., Any]:
+    """An artifact that was kept as files (torch/_inductor/standalone_compile.py)."""
+    import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
+
+    return inductor.CompiledArtifact.load(path=str(folder), format="unpacked")
+
+
+def mark_dynamic(tensor: torch.Tensor, dim: int) -> None:
+    """Tell Dynamo that a dimension varies; the example's size is carried along."""
+    torch._dynamo.mark_dynamic(tensor, dim)
+
+
+def mark_unbacked(tensor: torch.Tensor, dim: int) -> None:
+    """Tell Dynamo that a dimension varies and nobody may ask for it; equal sizes of the example are one symbol."""
+    size = tensor.shape[dim]
+    torch._dynamo.decorators.mark_unbacked(tensor, dim, hint_override=size, shape_id=f"batch_{size}")
+
+
+def weights_of(module: torch.nn.Module) -> list[tuple[str, torch.Tensor | None]]:
+    """Parameters and buffers that a module itself holds, in order, those that are None included."""
+    return [*module._parameters.items(), *module._buffers.items()]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from cutaway.compiler.build.interface import Runnable, Task
+from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
 from cutaway.compiler.build.make import make_compiler
 from cutaway.compiler.build.ranges import Range, make_ranges
@@ -25,6 +25,7 @@ from cutaway.compiler.link.assembler import LinkedModel, assemble
 from cutaway.compiler.link.plan import Plan, PlannedPiece
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
+from cutaway.compiler.passes.inductor_pass import InductorPass, PostGradPassManager, pass_context
 from cutaway.compiler.progress import Progress
 from cutaway.compiler.run.cuda_graph import wrap_with_cudagraph_if_needed
 from cutaway.compiler.run.graphs import GraphPool
@@ -38,20 +39,43 @@ from cutaway.errors import CompileError
 _ALL_SIZES = 2048  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
+class _Watched(CompilerInterface):
+    """A compiler, told which piece and range it is at."""
+
+    def __init__(self, compiler: CompilerInterface, observer: Observer) -> None:
+        self.compiler = compiler
+        self.observer = observer
+        self.name = compiler.name
+
+    def factors(self) -> dict[str, Any]:
+        return self.compiler.factors()
+
+    def compile(self, task: Task) -> Compiled:
+        with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
+            return self.compiler.compile(task)
+
+    def load(self, folder: Path, form: str) -> Runnable:
+        return self.compiler.load(folder, form)
+
+
+def _name(one: Any) -> str:
+    return one.name if isinstance(one, InductorPass) else getattr(one, "__name__", type(one).__name__)
+
+
 class CutawayBackend:
     """Compiles one captured graph; a session has one.
 
     Args:
         session: what the model's compile shares.
         observer: the recordings that are on.
-        cache: whether artifacts are kept on disk.
     """
 
     def __init__(self, session: Session, observer: Observer) -> None:
         self.session = session
         self.config = session.config
         self.observer = observer
-        self.compiler = make_compiler(self.config)
+        passes = [one for one in self.config.post_grad_passes if not self.config.is_pass_off(_name(one))]
+        self.compiler = _Watched(make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass)), observer)
         self.store = store_of(session)
         self.manager = CompilerManager(self.compiler, self.config, self.store, session.counters, self._asked)
         self.pool = GraphPool()

@@ -83,6 +83,20 @@ class Observer:
         for recorder, _ in self.recordings:
             recorder.guarded(recorder.cache)(kind, result, key, factors)
 
+    def ran_pass(self, when: str, gm: fx.GraphModule, name: str, number: int) -> None:
+        """A pass of ours begins or ends (``when``) on a piece's last graph."""
+        for recorder, hooks in self.recordings:
+            if when == "begin":
+                recorder.guarded(hooks.begin_pass)(gm)
+            else:
+                recorder.guarded(hooks.end_pass)("custom_pass", gm, name, f"post_grad.{number}.{name}", number)
+
+    @contextmanager
+    def piece(self, name: str, span: str) -> Generator[None]:
+        """Within the compile of one piece for one range."""
+        with at(piece=name, range=span):
+            yield
+
     def metric(self, kind: str, values: Mapping[str, Any]) -> None:
         """Numbers or reasons."""
         for recorder, _ in self.recordings:

@@ -49,7 +49,7 @@ class InductorCompiler(CompilerInterface):
         """Compile one piece for one range. Whatever Inductor raises goes through."""
         watch = KernelWatch()
         with watch.watching(), torch.no_grad():
-            artifact = torch._inductor.standalone_compile(
+            artifact = torch_internals.standalone_compile(
                 task.graph,
                 list(task.inputs),
                 dynamic_shapes="from_example_inputs" if task.range.is_single_size else "from_graph",
@@ -65,7 +65,7 @@ class InductorCompiler(CompilerInterface):
         with kernels_from(folder), torch.no_grad():
             if form == "binary":
                 return torch_internals.deserialize_artifact((folder / _BINARY).read_bytes())
-            return torch._inductor.CompiledArtifact.load(path=str(folder / _UNPACKED), format="unpacked")
+            return torch_internals.load_unpacked_artifact(folder / _UNPACKED)
 
 
 class _InductorArtifact(Compiled):

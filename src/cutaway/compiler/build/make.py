@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from cutaway.compiler.build.eager import EagerCompiler
 from cutaway.compiler.build.inductor import InductorCompiler
@@ -11,15 +12,19 @@ from cutaway.compiler.config import CompilationConfig, Part
 from cutaway.errors import ConfigError
 
 
-def make_compiler(config: CompilationConfig) -> CompilerInterface:
+def make_compiler(config: CompilationConfig, passes: Any = None) -> CompilerInterface:
     """The compiler that a configuration asks for: ``inductor``, ``eager``, or a class by its dotted name.
+
+    Args:
+        config: its ``backend``, ``inductor``, ``cache_format`` and ``off`` are looked at.
+        passes: what Inductor runs over the last graph of every piece; other compilers are not told of it.
 
     Raises:
         ConfigError: there is no such class, or it is no :class:`CompilerInterface`.
     """
     name = "eager" if config.is_off(Part.INDUCTOR) else config.backend
     if name == "inductor":
-        return InductorCompiler(config.cache_format, config.inductor)
+        return InductorCompiler(config.cache_format, _settings(config, passes))
     if name == "eager":
         return EagerCompiler()
     module, _, attribute = name.rpartition(".")
@@ -30,6 +35,21 @@ def make_compiler(config: CompilationConfig) -> CompilerInterface:
     if not (isinstance(made, type) and issubclass(made, CompilerInterface)):
         raise ConfigError(f"{name!r} names no compiler", "it is no subclass of CompilerInterface", _CHOICE)
     return made()
+
+
+def _settings(config: CompilationConfig, passes: Any) -> dict[str, Any]:
+    settings = dict(config.inductor)
+    if passes is not None and passes.passes:
+        settings["post_grad_custom_post_pass"] = passes
+    if config.use_inductor_graph_partition:
+        settings["graph_partition"] = True
+        settings["custom_should_partition_ops"] = [_overload(name) for name in config.splitting_ops]
+    return settings
+
+
+def _overload(name: str) -> str:
+    """Inductor names the ops at which it cuts with their overload: ``ns::op.default``."""
+    return name if "." in name.partition("::")[2] else f"{name}.default"
 
 
 _CHOICE = "choose inductor, eager, or the dotted name of a class derived from cutaway.compiler.CompilerInterface"

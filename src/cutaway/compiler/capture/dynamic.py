@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 import torch
 
+from cutaway import torch_internals
 from cutaway.compiler.config import DynamicShapes
 from cutaway.errors import CaptureError
 
@@ -98,9 +99,9 @@ def mark_dynamic(arguments: Mapping[str, Any], dims: DynamicArgDims, kind: Dynam
                 size = tensor.shape[dim]
                 sizes.append(size)
                 if kind is DynamicShapes.UNBACKED:
-                    torch._dynamo.decorators.mark_unbacked(tensor, dim, hint_override=size, shape_id=f"batch_{size}")
+                    torch_internals.mark_unbacked(tensor, dim)
                 else:
-                    torch._dynamo.mark_dynamic(tensor, dim)
+                    torch_internals.mark_dynamic(tensor, dim)
     return sizes
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from cutaway import torch_internals
+
 _DEEPEST = 4  # of objects within objects on a module
 
 
@@ -67,11 +69,7 @@ def _digest_of_file(path: str, changed_at: int) -> str:
 def _module(module: torch.nn.Module) -> str:
     """One module without its children: class, source, weights, and what stands on it."""
     kind = type(module)
-    weights = [
-        f"{name}:{_tensor(value)}"
-        for held in (module._parameters, module._buffers)  # pyright: ignore[reportPrivateUsage]  (no public way)
-        for name, value in held.items()
-    ]
+    weights = [f"{name}:{_tensor(value)}" for name, value in torch_internals.weights_of(module)]
     hidden = ("_parameters", "_buffers", "_modules", "_cutaway")
     attributes = [
         f"{name}={_value(value, 0)}"
