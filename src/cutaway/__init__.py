@@ -1,6 +1,7 @@
 """Cutaway: see inside a PyTorch model that is being compiled.
 
 Public names: :func:`record` (in the watched process; needs torch), :func:`load` (read a dump; needs no torch),
+:func:`compile` (the piecewise compiler; needs torch) with its :class:`CompilationConfig` and :class:`CUDAGraphMode`,
 and the errors. Nothing heavy is imported before it is used.
 """
 
@@ -9,25 +10,50 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cutaway.errors import CutawayError, DumpError, RecordError, SchemaError, SelectorError, UsageError
+from cutaway.errors import (
+    CaptureError,
+    CompileError,
+    ConfigError,
+    CutawayError,
+    DumpError,
+    InputError,
+    RecordError,
+    SchemaError,
+    SelectorError,
+    SplitError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
+    from cutaway.compiler.api import compile as compile
+    from cutaway.compiler.config import CompilationConfig as CompilationConfig
+    from cutaway.compiler.config import CUDAGraphMode as CUDAGraphMode
     from cutaway.dump.reader import load as load
     from cutaway.record.recording import record as record
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CUDAGraphMode",
+    "CaptureError",
+    "CompilationConfig",
+    "CompileError",
+    "ConfigError",
     "CutawayError",
     "DumpError",
+    "InputError",
     "RecordError",
     "SchemaError",
     "SelectorError",
+    "SplitError",
     "UsageError",
     "__version__",
+    "compile",
     "load",
     "record",
 ]
+
+_COMPILER = ("CUDAGraphMode", "CompilationConfig", "compile")
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +61,6 @@ def __getattr__(name: str) -> Any:
         return import_module("cutaway.dump.reader").load
     if name == "record":  # the package is itself callable, see its docstring
         return import_module("cutaway.record")
+    if name in _COMPILER:
+        return getattr(import_module("cutaway.compiler"), name)
     raise AttributeError(f"module 'cutaway' has no attribute {name!r}")

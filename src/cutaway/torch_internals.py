@@ -900,3 +900,64 @@ def mark_unbacked(tensor: torch.Tensor, dim: int) -> None:
 def weights_of(module: torch.nn.Module) -> list[tuple[str, torch.Tensor | None]]:
     """Parameters and buffers that a module itself holds, in order, those that are None included."""
     return [*module._parameters.items(), *module._buffers.items()]
+
+
+# -- constants lifted out of pieces -------------------------------------------------------------------------
+
+OpaqueBase = torch._opaque_base.OpaqueBase  # what a class derives from whose objects ops may take
+
+
+def register_opaque_value(kind: type) -> None:
+    """Let ops take objects of this class, as inputs of a graph rather than constants in it.
+
+    torch/_library/opaque_object.py; ``hoist`` is what makes them inputs.
+    """
+    from torch._library.opaque_object import register_opaque_type  # noqa: PLC0415  (private: kept in one place)
+
+    register_opaque_type(kind, typ="value", hoist=True)
+
+
+def schema_text(overload: Any) -> str:
+    """The schema of an op, as ``Library.define`` takes it, without its namespace: ``name.overload(...) -> ...``."""
+    return str(overload._schema).partition("::")[2]
+
+
+def string_arguments(overload: Any) -> tuple[str, ...]:
+    """The names of an op's arguments that are a string (``str`` or ``str?``), and "" for each other argument."""
+    return tuple(
+        argument.name if str(argument.type) in ("str", "Optional[str]") else ""
+        for argument in overload._schema.arguments
+    )
+
+
+def is_plain_custom(overload: Any) -> bool:
+    """Whether an op is a black box to the compiler: neither torch's own, nor taken apart into other ops."""
+    if overload.namespace in ("aten", "prims", "prim", "inductor", "_c10d_functional", "c10d"):
+        return False
+    return not overload.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
+class _OnDemand(torch._ops._OpNamespace):
+    """A namespace of ``torch.ops`` that defines an op when it is first asked for it (torch/_ops.py)."""
+
+    def __init__(self, name: str, define: Callable[[torch.library.Library, str], None]) -> None:
+        super().__init__(name)
+        self.define = define
+        self.library: torch.library.Library | None = None
+        self.tried: set[str] = set()
+
+    def __getattr__(self, op_name: str) -> Any:
+        if not op_name.startswith("__") and op_name not in self.tried:
+            self.tried.add(op_name)  # before: defining it asks whether it is there
+            self.library = self.library or torch.library.Library(self.name, "FRAGMENT")
+            self.define(self.library, op_name)
+        return super().__getattr__(op_name)
+
+
+def define_on_demand(namespace: str, define: Callable[[torch.library.Library, str], None]) -> None:
+    """Call ``define(library, name)`` when ``torch.ops.<namespace>.<name>`` is first used.
+
+    Generated code that was loaded from disk names its ops and nothing else, so that is where they must come to be.
+    """
+    if not isinstance(vars(torch.ops).get(namespace), _OnDemand):
+        setattr(torch.ops, namespace, _OnDemand(namespace, define))

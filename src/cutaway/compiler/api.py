@@ -108,7 +108,7 @@ class CompiledForward:
         if call is None:
             call = self._start(args, kwargs)
         if self._contract is not None:
-            self._contract.check(args, kwargs)
+            args, kwargs = self._contract.check(args, kwargs)
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return call(*args, **kwargs)
@@ -133,11 +133,8 @@ class CompiledForward:
         if dims is None:
             dims = infer_dynamic_dims(self.forward)
         check_dynamic_dims(self.forward, dims)
-        bound = inspect.signature(self.forward).bind(*args, **kwargs)
-        wide = _bound_with(bound, widened(_flat(bound), dims))
-        with_defaults = inspect.signature(self.forward).bind(*wide.args, **wide.kwargs)
-        with_defaults.apply_defaults()
-        contract = InputContract(self.forward, with_defaults.arguments, dims)
+        args, kwargs, by_name = _widened(inspect.signature(self.forward), args, kwargs, dims)
+        contract = InputContract(self.forward, args, kwargs, dims)
         observer = Observer.of(session.config, session.tag, type(self.model).__name__)
         with observer.compiling():
             backend = CutawayBackend(session, observer)
@@ -148,8 +145,8 @@ class CompiledForward:
             finally:
                 loading.reset(token)
             if captured is None:
-                backend.marked = mark_dynamic(_flat(with_defaults), dims, session.config.dynamic_shapes)
-                captured = Capture(self.model, self.forward, session.config, backend).run(wide.args, wide.kwargs)
+                backend.marked = mark_dynamic(by_name, dims, session.config.dynamic_shapes)
+                captured = Capture(self.model, self.forward, session.config, backend).run(args, kwargs)
                 if captured.without_regions:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
                 cache.save(captured, observer)
@@ -157,25 +154,16 @@ class CompiledForward:
         return captured, contract
 
 
-def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Arguments by name, those in ``**kwargs`` among them."""
-    found: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-            found.update(value)
-        else:
-            found[name] = value
-    return found
-
-
-def _bound_with(bound: inspect.BoundArguments, values: Mapping[str, Any]) -> inspect.BoundArguments:
-    changed = inspect.BoundArguments(bound.signature, dict(bound.arguments))  # type: ignore[arg-type]
-    for name, value in bound.arguments.items():
-        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-            changed.arguments[name] = {key: values[key] for key in value}
-        else:
-            changed.arguments[name] = values[name]
-    return changed
+def _widened(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any], dims: DynamicArgDims
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """The same call with arguments to capture with (see :func:`widened`), and these by name."""
+    positions = [
+        name for name, p in signature.parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    names = positions[: len(args)]
+    by_name = widened({**dict(zip(names, args, strict=False)), **kwargs}, dims)
+    return (*(by_name[name] for name in names), *args[len(names) :]), {name: by_name[name] for name in kwargs}, by_name
 
 
 class CompiledModel(torch.nn.Module):

@@ -6,13 +6,13 @@ vLLM's ``VllmBackend`` is the model. The steps are the folders, in their order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
 
+from cutaway import torch_internals
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
 from cutaway.compiler.build.make import make_compiler
@@ -22,12 +22,13 @@ from cutaway.compiler.cache.store import Store
 from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_demands, check_dynamic
 from cutaway.compiler.config import CUDAGraphMode, Part
 from cutaway.compiler.link.assembler import LinkedModel, assemble
-from cutaway.compiler.link.plan import Plan, PlannedPiece
+from cutaway.compiler.link.buffers import make_copy_and_call
+from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
 from cutaway.compiler.passes.inductor_pass import InductorPass, PostGradPassManager, pass_context
 from cutaway.compiler.progress import Progress
-from cutaway.compiler.run.cuda_graph import wrap_with_cudagraph_if_needed
+from cutaway.compiler.run.cuda_graph import maybe_use_cudagraph_partition_wrapper, wrap_with_cudagraph_if_needed
 from cutaway.compiler.run.graphs import GraphPool
 from cutaway.compiler.session import Session
 from cutaway.compiler.split.item import SplitItem
@@ -107,7 +108,8 @@ class CutawayBackend:
         split_gm, items = self._split(gm)
         self.observer.after_split(split_gm, [item.submod_name for item in items])
         self.progress.begin(len(items))
-        backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
+        with maybe_use_cudagraph_partition_wrapper(self.config, self.session.counters, self.pool):
+            backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
         self.progress.end()
         self._count(items, backends)
         plan = self._plan(split_gm, items, backends, ranges, batch)
@@ -118,7 +120,8 @@ class CutawayBackend:
     def _split(self, gm: fx.GraphModule) -> tuple[fx.GraphModule, list[SplitItem]]:
         whole = self.config.is_off(Part.SPLIT) or self.config.use_inductor_graph_partition
         split_gm, items = split_graph(gm, () if whole else self.config.splitting_ops)
-        return lift_constants(split_gm, items)
+        lift_constants(split_gm, items)
+        return split_gm, items
 
     def _count(self, items: Sequence[SplitItem], backends: Sequence[PiecewiseBackend]) -> None:
         counters = self.session.counters
@@ -153,13 +156,13 @@ class CutawayBackend:
         pieces = tuple(
             PlannedPiece(name, by_name[name].keys, by_name[name].is_first, by_name[name].is_last)
             if name in by_name
-            else PlannedPiece(name, dict.fromkeys(ranges, ""), is_first=False, is_last=False)
+            else PlannedPiece(name, dict.fromkeys(ranges, ""), is_splitting=True)
             for name in names
         )
         where = None
         if batch.symbol is not None:
             where = batch.argument if batch.dim is None else (batch.argument, batch.dim)
-        return Plan(code, pieces, consts, tuple(ranges), where)
+        return Plan(code, pieces, consts, tuple(ranges), where, static_inputs(split_gm, batch))
 
     def _link(self, plan: Plan, backends: dict[str, PiecewiseBackend], split_gm: fx.GraphModule) -> Any:
         def runnable(piece: PlannedPiece, span: Range) -> Runnable:
@@ -168,7 +171,7 @@ class CutawayBackend:
                 return split_gm.get_submodule(piece.name)
             return next(iter(backend.runnables.values())) if span not in backend.runnables else backend.runnables[span]
 
-        return self._whole(assemble(plan, runnable, self._wrap))
+        return self._whole(plan, assemble(plan, runnable, self._wrap))
 
     def link_kept(self, plan: Plan) -> Any:
         """Link a plan out of the store alone. Raises CompileError when an artifact is not there or not whole."""
@@ -179,23 +182,31 @@ class CutawayBackend:
                 raise CompileError(f"the artifact of {piece.name} for {span} is not in the cache")
             return found
 
-        return self._whole(assemble(plan, runnable, self._wrap))
+        with maybe_use_cudagraph_partition_wrapper(self.config, self.session.counters, self.pool):
+            return self._whole(plan, assemble(plan, runnable, self._wrap))
 
-    def _wrap(self, runnable: Runnable, *, is_first: bool, is_last: bool) -> Runnable:
+    def _wrap(self, runnable: Runnable, piece: PlannedPiece) -> Runnable:
         return wrap_with_cudagraph_if_needed(
-            runnable, self.config, self.session.counters, self.pool, is_first=is_first, is_last=is_last
-        )
-
-    def _whole(self, call: Runnable) -> Runnable:
-        return wrap_with_cudagraph_if_needed(
-            call,
+            runnable,
             self.config,
             self.session.counters,
             self.pool,
-            is_first=True,
-            is_last=True,
-            mode=CUDAGraphMode.FULL,
+            is_first=piece.is_first,
+            is_last=piece.is_last,
+            name=piece.name,
         )
+
+    def _whole(self, plan: Plan, call: Runnable) -> Runnable:
+        config = self.config
+        mode = CUDAGraphMode.FULL
+        counters = self.session.counters
+        call = wrap_with_cudagraph_if_needed(call, config, counters, self.pool, is_first=True, is_last=True, mode=mode)
+        off = config.cudagraph_mode is CUDAGraphMode.NONE or config.is_off(Part.CUDA_GRAPHS)
+        if not config.cudagraph_copy_inputs or off or not self.pool.is_available:
+            return call
+        largest = max(span.end for span in plan.ranges)
+        buffers = [one.buffer(largest) for one in plan.static_inputs]
+        return make_copy_and_call([one.position for one in plan.static_inputs], buffers, call)
 
 
 def store_of(session: Session) -> Store | None:
@@ -203,6 +214,19 @@ def store_of(session: Session) -> Store | None:
     if session.config.is_off(Part.CACHE):
         return None
     return Store(Path(session.config.cache_dir), session.config.read_only_cache)
+
+
+def static_inputs(gm: fx.GraphModule, batch: BatchSymbol) -> tuple[StaticInput, ...]:
+    """The tensors among a graph's inputs whose first dimension, and no other, is the batch size."""
+    found: list[StaticInput] = []
+    for position, node in enumerate(gm.graph.find_nodes(op="placeholder")):
+        value = node.meta.get("example_value")
+        if isinstance(value, torch.Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
+            further = [size for size in value.shape[1:] if isinstance(size, int)]
+            if torch_internals.expression(value.shape[0]) == batch.symbol and len(further) == value.ndim - 1:
+                dtype = str(value.dtype).removeprefix("torch.")
+                found.append(StaticInput(position, tuple(further), dtype, str(value.device)))
+    return tuple(found)
 
 
 def _sizes_to_check(ranges: Sequence[Range]) -> list[int]:

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from torch import fx
-from torch.fx.passes.split_module import split_module
 
 from cutaway.compiler.link.stitching import compile_execution_fn, generate_execution_code
+from cutaway.compiler.split.partition import split_graph
 from cutaway.errors import CompileError, SplitError
 
 
@@ -91,8 +91,20 @@ class Interpreter(fx.Interpreter):
         return Interpreter(inner).run(*args) if isinstance(inner, fx.GraphModule) else inner(*args, **kwargs)
 
 
+def with_values(gm: fx.GraphModule, *inputs: Any) -> fx.GraphModule:
+    """The graph with an example of every value in it, as capture leaves it."""
+
+    class Noting(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            n.meta["example_value"] = value = super().run_node(n)
+            return value
+
+    Noting(gm).run(*inputs)
+    return gm
+
+
 def two_layers() -> fx.GraphModule:
-    """Two layers split at their attention, as split_module leaves them."""
+    """Two layers, split at their attention."""
 
     def model(x: torch.Tensor, w: torch.Tensor, n: int) -> torch.Tensor:
         for layer in range(2):
@@ -102,33 +114,24 @@ def two_layers() -> fx.GraphModule:
             x = torch.relu(out).reshape(n, -1)
         return x
 
-    gm = fx.symbolic_trace(model)
-    number, numbers = 0, dict[fx.Node, int]()
-    for node in gm.graph.nodes:
-        splitting = node.target is torch.ops.cutaway_stitching.attention
-        numbers[node] = number = number + splitting
-        number += splitting
-    return split_module(gm, gm, numbers.__getitem__, keep_original_order=True, tuple_return=True)
-
-
-def stitched(split_gm: fx.GraphModule, splitting: Sequence[str] = ()) -> Callable[..., Any]:
-    code, names, consts = generate_execution_code(split_gm, splitting=splitting)
-    return compile_execution_fn(code, [split_gm.get_submodule(name) for name in names], consts)
+    gm = with_values(fx.symbolic_trace(model), torch.ones(2, 3), torch.ones(3), 2)
+    split_gm, _ = split_graph(gm, ["cutaway_stitching::attention"])
+    return split_gm
 
 
 class TestTheText:
     def test_of_two_layers(self, snapshot: SnapshotAssertion) -> None:
         code, names, consts = generate_execution_code(two_layers())
-        assert (names, consts) == ([f"submod_{number}" for number in range(5)], [])
+        assert (names, consts) == ([f"piece_0{number}" for number in range(5)], [])
         assert code == snapshot
 
     def test_with_splitting_pieces_inside_and_comments(self, snapshot: SnapshotAssertion) -> None:
         code, names, consts = generate_execution_code(
             two_layers(),
-            splitting=["submod_1", "submod_3"],
-            comments={"submod_1": "layers.0: attention", "submod_2": "one\ntwo\0 \ud800\x0cthree"},
+            splitting=["piece_01", "piece_03"],
+            comments={"piece_01": "layers.0: attention", "piece_02": "one\ntwo\0 \ud800\x0cthree"},
         )
-        assert (names, consts) == (["submod_0", "submod_2", "submod_4"], [])
+        assert (names, consts) == (["piece_00", "piece_02", "piece_04"], [])
         assert code == snapshot
 
     def test_of_what_an_inlined_piece_may_hold(self, snapshot: SnapshotAssertion) -> None:
@@ -351,7 +354,8 @@ class TestMemory:
 def same(one: Any, other: Any) -> bool:
     """Equal in value and in type; NaN equals itself."""
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        alike = isinstance(other, torch.Tensor) and (one.dtype, one.shape) == (other.dtype, other.shape)
+        return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         alike = isinstance(one, list) == isinstance(other, list) and len(one) == len(other)
         return alike and all(map(same, one, other))
@@ -456,28 +460,32 @@ BINARY = (torch.add, torch.mul, operator.sub, torch.ops.aten.maximum)
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> tuple[fx.GraphModule, dict[str, int]]:
-    """A graph of tensor operations, and the number of each node's piece."""
-    graph, numbers, number = fx.Graph(), dict[str, int](), 0
+def programs(draw: st.DrawFn) -> fx.GraphModule:
+    """A graph of tensor operations, splitting ops that write into their argument, and constants."""
+    graph = fx.Graph()
     values = [graph.placeholder(name) for name in "xyz"[: draw(st.integers(1, 3))]]
+    values.append(graph.get_attr("table"))
     for _ in range(draw(st.integers(1, 12))):
-        number += draw(st.booleans())
-        pick = st.sampled_from(values)
-        if draw(st.booleans()):
-            node = graph.call_function(draw(st.sampled_from(UNARY)), (draw(pick),))
+        one, other = draw(st.sampled_from(values)), draw(st.sampled_from(values))
+        kind = draw(st.sampled_from(["unary", "binary", "splitting"]))
+        if kind == "splitting":
+            values.append(graph.call_function(torch.empty_like, (one,)))
+            graph.call_function(torch.ops.cutaway_stitching.attention.default, (one, other, values[-1], "layer"))
         else:
-            node = graph.call_function(draw(st.sampled_from(BINARY)), (draw(pick), draw(pick)))
-        numbers[node.name] = number
-        values.append(node)
+            function = draw(st.sampled_from(UNARY if kind == "unary" else BINARY))
+            values.append(graph.call_function(function, (one,) if kind == "unary" else (one, other)))
     graph.output(tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=3))))
-    return fx.GraphModule({}, graph), numbers
+    return module_of(graph, {"table": torch.arange(3.0)})
 
 
-@settings(max_examples=40)
-@given(programs(), st.booleans())
-def test_split_and_stitched_is_the_original(made: tuple[fx.GraphModule, dict[str, int]], inline: bool) -> None:
-    gm, numbers = made
-    split_gm = split_module(gm, gm, lambda node: numbers[node.name], tuple_return=True)
-    pieces = [name for name, _ in split_gm.named_children()]
+@settings(max_examples=60)
+@given(programs())
+def test_split_and_stitched_is_the_original(gm: fx.GraphModule) -> None:
     inputs = [torch.randn(3) for node in gm.graph.nodes if node.op == "placeholder"]
-    assert same(stitched(split_gm, pieces if inline else ())(*inputs), gm(*inputs))
+    expected = Interpreter(gm).run(*inputs)
+    split_gm, items = split_graph(with_values(gm, *inputs), ["cutaway_stitching::attention"])
+    splitting = [item.submod_name for item in items if item.is_splitting_graph]
+    code, names, consts = generate_execution_code(split_gm, splitting=splitting)
+    assert names == [item.submod_name for item in items if not item.is_splitting_graph]
+    run = compile_execution_fn(code, [Interpreter(split_gm.get_submodule(name)).run for name in names], consts)
+    assert same(run(*inputs), expected)

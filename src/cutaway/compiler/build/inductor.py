@@ -23,13 +23,17 @@ class InductorCompiler(CompilerInterface):
     Args:
         form: ``binary`` (one file: quick to load) or ``unpacked`` (the generated code as files that can be edited).
         settings: entries of ``torch._inductor.config`` for every piece.
+        cached: whether torch's own caches may be asked and artifacts kept; without, every compile is cold.
     """
 
     name = "inductor"
 
-    def __init__(self, form: str = "binary", settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, form: str = "binary", settings: Mapping[str, Any] | None = None, cached: bool = True) -> None:
         self.form = form
         self.settings = dict(settings or {})
+        self.cached = cached
+        if not cached:
+            self.settings["force_disable_caches"] = True
 
     def factors(self) -> dict[str, Any]:
         """torch's own build, and what of the machine Inductor's code depends on."""
@@ -54,11 +58,11 @@ class InductorCompiler(CompilerInterface):
                 list(task.inputs),
                 dynamic_shapes="from_example_inputs" if task.range.is_single_size else "from_graph",
                 options={"config_patches": {**self.settings, **task.options}},
-                aot=self.form == "binary",
+                aot=self.form == "binary" and self.cached,
                 donate_graph_module=True,
                 fake_mode=torch_internals.mode_of_inputs(task.inputs) if task.range.is_single_size else None,
             )
-        return _InductorArtifact(artifact, watch)
+        return _InductorArtifact(artifact, watch, self.cached)
 
     def load(self, folder: Path, form: str) -> Runnable:
         """An artifact from its folder; its C++ kernels are taken from there, too."""
@@ -69,14 +73,17 @@ class InductorCompiler(CompilerInterface):
 
 
 class _InductorArtifact(Compiled):
-    def __init__(self, artifact: Any, watch: KernelWatch) -> None:
+    def __init__(self, artifact: Any, watch: KernelWatch, kept: bool) -> None:
         self.artifact = artifact
         self.watch = watch
+        self.kept = kept
 
     def __call__(self, *args: Any) -> Any:
         return self.artifact(*args)
 
     def save(self, folder: Path, form: str) -> bool:
+        if not self.kept:
+            return False
         if form == "binary":
             (folder / _BINARY).write_bytes(torch_internals.serialize_artifact(self.artifact))
         else:

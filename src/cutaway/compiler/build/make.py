@@ -24,7 +24,7 @@ def make_compiler(config: CompilationConfig, passes: Any = None) -> CompilerInte
     """
     name = "eager" if config.is_off(Part.INDUCTOR) else config.backend
     if name == "inductor":
-        return InductorCompiler(config.cache_format, _settings(config, passes))
+        return InductorCompiler(config.cache_format, _settings(config, passes), not config.is_off(Part.CACHE))
     if name == "eager":
         return EagerCompiler()
     module, _, attribute = name.rpartition(".")

@@ -110,75 +110,79 @@ class InputContract:
 
     Args:
         forward: the function that was captured, without ``self``.
-        arguments: the example arguments by name (``inspect.BoundArguments.arguments``, defaults applied).
+        args, kwargs: the example call. Dynamo's code takes arguments as they were given there, by position or by
+            name; a call of another form is put into that one.
         dims: the dynamic dimensions.
     """
 
-    def __init__(self, forward: Callable[..., Any], arguments: Mapping[str, Any], dims: DynamicArgDims) -> None:
+    def __init__(
+        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dims: DynamicArgDims
+    ) -> None:
         self.signature = inspect.signature(forward)
-        variadic = {
-            name for name, p in self.signature.parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        }
-        self.specs: dict[str, Any] = {}
-        for name, value in arguments.items():
-            if name in variadic:
-                inside = _parts_of(value)
-                self.specs[name] = _ContainerSpec(
-                    type(value), tuple((key, _spec(part, dims.get(str(key)))) for key, part in inside)
-                )
-            else:
-                self.specs[name] = _spec(value, dims.get(name))
-        self._plans: dict[tuple[int, tuple[str, ...]], list[tuple[str, int | str, Any]] | None] = {}
+        self.form = (len(args), tuple(kwargs))
+        self.given = self._by_name(args, kwargs)
+        with_defaults = self._by_name(args, kwargs, defaults=True)
+        self.specs = {name: _spec(value, dims.get(name)) for name, value in with_defaults.items()}
+        self._plan = [
+            *((i, self.specs[name]) for i, name in enumerate(list(self.given)[: len(args)])),
+            *((name, self.specs[name]) for name in kwargs),
+        ]
 
-    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Hold a call to the contract.
+
+        Returns:
+            The call in the form in which the model was captured.
 
         Raises:
             InputError: an argument is not what it was; it is named, with what it was.
         """
-        form = (len(args), tuple(kwargs))
-        plan = self._plans.get(form)
-        if plan is None:
-            plan = self._plans[form] = self._plan(args, kwargs)
-        for name, where, spec in plan:
-            text = spec.wrong(args[where] if isinstance(where, int) else kwargs[where])
+        if (len(args), tuple(kwargs)) != self.form:
+            args, kwargs = self._rearranged(args, kwargs)
+        for where, spec in self._plan:
+            text = spec.wrong(args[where] if type(where) is int else kwargs[where])  # pyright: ignore
             if text is not None:
-                raise InputError(
-                    f"the argument {name!r} is not as it was when the model was captured", text, _RECOMPILE
-                )
+                raise _broken(list(self.given)[where] if isinstance(where, int) else where, text)
+        return args, kwargs
 
-    def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, int | str, Any]]:
-        """Where each argument stands in calls of this form; what is left to its default is checked here, once."""
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any], defaults: bool = False) -> dict[str, Any]:
+        """Arguments by name, in order; ``*args`` as ``args[0]``, ..., ``**kwargs`` by their own names."""
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InputError("the model does not take these arguments", str(error)) from error
-        plan: list[tuple[str, int | str, Any]] = []
-        given: set[str] = set()
-        for position, (name, parameter) in enumerate(self.signature.parameters.items()):
-            if name not in bound.arguments:
-                continue
-            given.add(name)
-            spec = self.specs[name]
-            if parameter.kind is parameter.VAR_KEYWORD:
-                inside = dict(spec.parts)
-                missing = sorted(set(inside) ^ set(bound.arguments[name]))
-                if missing:
-                    raise InputError(f"the argument {missing[0]!r} was not given as it was", "", _RECOMPILE)
-                plan += [(key, key, inside[key]) for key in bound.arguments[name]]
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                plan += [(f"{name}[{i}]", position + i, part) for i, part in spec.parts]
+        if defaults:
+            bound.apply_defaults()
+        found: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                found.update(value)
+            elif kind is inspect.Parameter.VAR_POSITIONAL:
+                found.update({f"{name}[{index}]": part for index, part in enumerate(value)})
             else:
-                plan.append((name, name if name in kwargs else position, spec))
-        bound.apply_defaults()
-        for name in self.specs.keys() - given:
-            text = self.specs[name].wrong(bound.arguments.get(name))
+                found[name] = value
+        return found
+
+    def _rearranged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The same call, given as the example was; what is left out there is held to what it was and dropped."""
+        values = self._by_name(args, kwargs, defaults=True)
+        unknown = sorted(values.keys() ^ self.specs.keys())
+        if unknown:
+            given = "is given now, and was not" if unknown[0] in values else "was given, and is not now"
+            raise _broken(unknown[0], f"it {given}")
+        for name in self.specs.keys() - self.given.keys():
+            text = self.specs[name].wrong(values[name])
             if text is not None:
-                raise InputError(
-                    f"the argument {name!r} is not as it was when the model was captured", text, _RECOMPILE
-                )
-        return plan
+                raise _broken(name, text)
+        names = list(self.given)
+        number = self.form[0]
+        return tuple(values[name] for name in names[:number]), {name: values[name] for name in self.form[1]}
 
     def described(self) -> dict[str, str]:
         """The contract as text by argument: part of the key of a captured model."""
-        return {name: repr(spec) for name, spec in self.specs.items()}
+        return {"form": repr(self.form), **{name: repr(spec) for name, spec in self.specs.items()}}
+
+
+def _broken(name: str, text: str) -> InputError:
+    return InputError(f"the argument {name!r} is not as it was when the model was captured", text, _RECOMPILE)

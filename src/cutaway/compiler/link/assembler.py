@@ -17,7 +17,7 @@ from cutaway.compiler.link.stitching import compile_execution_fn
 class Wrap(Protocol):
     """What a runnable is wrapped in before it is linked (a CUDA graph), or itself."""
 
-    def __call__(self, runnable: Runnable, *, is_first: bool, is_last: bool) -> Runnable: ...
+    def __call__(self, runnable: Runnable, piece: PlannedPiece) -> Runnable: ...
 
 
 def assemble(
@@ -31,16 +31,15 @@ def assemble(
     Args:
         plan: how the pieces are put together.
         runnable: what runs a piece in a range.
-        wrap: applied to each piece once, before it is linked.
+        wrap: applied to each compiled piece in each range, before it is linked.
         filename: what tracebacks call the stitching code.
     """
-    wrapped: dict[tuple[str, Range], Runnable] = {}
     functions: list[Callable[..., Any]] = []
     for span in plan.ranges:
-        for piece in plan.pieces:
-            made = runnable(piece, span)
-            wrapped[piece.name, span] = wrap(made, is_first=piece.is_first, is_last=piece.is_last)
-        pieces = [wrapped[piece.name, span] for piece in plan.pieces]
+        # Pieces that share their code are wrapped one by one: each call has its own addresses.
+        pieces = [
+            runnable(piece, span) if piece.is_splitting else wrap(runnable(piece, span), piece) for piece in plan.pieces
+        ]
         functions.append(compile_execution_fn(plan.code, pieces, plan.consts, filename=filename))
     if plan.batch is None:
         return functions[0]

@@ -7,6 +7,8 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from cutaway.compiler.build.ranges import Range
 
 
@@ -18,12 +20,35 @@ class PlannedPiece:
         name: what the stitching code calls it.
         keys: cache key of its artifact, by range; "" where none was kept.
         is_first, is_last: among those that are compiled.
+        is_splitting: it holds splitting ops (and could not be written as code): it is neither compiled nor wrapped.
     """
 
     name: str
     keys: dict[Range, str]
-    is_first: bool
-    is_last: bool
+    is_first: bool = False
+    is_last: bool = False
+    is_splitting: bool = False
+
+
+@dataclass(frozen=True)
+class StaticInput:
+    """A flat input whose first dimension is the batch: what may be copied into a buffer for CUDA graphs.
+
+    Attributes:
+        position: among the flat inputs.
+        shape: its further dimensions.
+        dtype, device: as torch writes them, ``float32`` and ``cuda:0``.
+    """
+
+    position: int
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+
+    def buffer(self, largest: int) -> torch.Tensor:
+        """A buffer for batches up to ``largest``."""
+        dtype = getattr(torch, self.dtype)
+        return torch.zeros((largest, *self.shape), dtype=dtype, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,7 @@ class Plan:
         ranges: for which batch sizes.
         batch: where the batch size is read from among the flat inputs: a position, or position and dimension; None
             when nothing varies.
+        static_inputs: inputs that follow the batch size.
     """
 
     code: str
@@ -44,6 +70,7 @@ class Plan:
     consts: list[Any] = field(repr=False)
     ranges: tuple[Range, ...]
     batch: int | tuple[int, int] | None
+    static_inputs: tuple[StaticInput, ...] = ()
 
     @property
     def is_kept(self) -> bool:
@@ -56,6 +83,7 @@ class Plan:
             "code": self.code,
             "ranges": [[span.start, span.end, span.is_single_size] for span in self.ranges],
             "batch": self.batch,
+            "static_inputs": [[one.position, one.shape, one.dtype, one.device] for one in self.static_inputs],
             "pieces": [
                 {
                     "name": piece.name,
@@ -79,4 +107,5 @@ class Plan:
             for piece in facts["pieces"]
         )
         batch = tuple(facts["batch"]) if isinstance(facts["batch"], list) else facts["batch"]
-        return cls(facts["code"], pieces, pickle.loads(consts), ranges, batch)  # noqa: S301  (its digest was checked)
+        static = tuple(StaticInput(where, tuple(shape), *kind) for where, shape, *kind in facts["static_inputs"])
+        return cls(facts["code"], pieces, pickle.loads(consts), ranges, batch, static)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,14 @@ def differences(one: SplitItem, other: SplitItem) -> list[str]:
                     f"node {mine.name}, argument {place_text(place)}: {value!r} != {wanted!r}"
                 )
     return found
+
+
+def value_key(values: Iterable[Any]) -> Hashable:
+    """A key that is equal for fake values that look the same: what :func:`structural_key` notes of an input."""
+    looks = _Looks([])
+    for value in values:
+        looks.add(value)
+    return tuple(looks.out)
 
 
 Place = tuple[int | str, ...]
@@ -105,6 +113,38 @@ class _Same:
         return id(self.thing)
 
 
+class _Looks:
+    """What values look like, and which of them share memory, as tokens."""
+
+    def __init__(self, out: list[Any]) -> None:
+        self.out = out
+        self._memory: dict[int, int] = {}
+
+    def add(self, value: Any) -> None:
+        """A fake value; of an opaque object only its type, because it is given at every call."""
+        out = self.out
+        if isinstance(value, torch.Tensor):
+            out += (type(value), value.dtype, value.device, value.requires_grad, value.layout)
+            if value.layout is not torch.strided:
+                out.append(_Same(value))
+                return
+            out.append(value.dim())
+            out += _expressions((*value.shape, *value.stride(), value.storage_offset()))
+            out += (value.is_conj(), value.is_neg())
+            out.append(self._memory.setdefault(torch_internals.storage_of(value), len(self._memory)))
+        elif isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            out.append(type(value))
+            out += _expressions((value,))
+        elif isinstance(value, (tuple, list)):
+            out += (tuple, len(value))
+            for item in value:
+                self.add(item)
+        elif isinstance(value, (bool, int, float, str)):
+            out += (type(value), _token(value))
+        else:
+            out.append(type(value))
+
+
 class _Key:
     """The tokens of one graph, in the order in which they are met."""
 
@@ -112,8 +152,8 @@ class _Key:
         self.gm = gm
         self.counts = counts
         self.out: list[Any] = []
+        self.looks = _Looks(self.out)
         self.number: dict[fx.Node, int] = {}
-        self.memory: dict[int, int] = {}
 
     def tokens(self) -> tuple[Any, ...]:
         out, number = self.out, self.number
@@ -121,7 +161,7 @@ class _Key:
             op = node.op
             out.append(op)
             if op == "placeholder":
-                self._value(value_of(node))
+                self.looks.add(value_of(node))
             else:
                 if op in ("get_attr", "call_module"):
                     self._held(operator.attrgetter(target)(self.gm))
@@ -161,48 +201,6 @@ class _Key:
             out.append(kind)
             out.append(_token(value))
 
-    def _value(self, value: Any) -> None:
-        """What an input looks like; of an opaque object only its type, because it is given at every call."""
-        out = self.out
-        if isinstance(value, torch.Tensor):
-            out += (type(value), value.dtype, value.device, value.requires_grad, value.layout)
-            if value.layout is not torch.strided:
-                out.append(_Same(value))
-                return
-            out.append(value.dim())
-            out += self._expressions((*value.shape, *value.stride(), value.storage_offset()))
-            out += (value.is_conj(), value.is_neg())
-            out.append(self.memory.setdefault(torch_internals.storage_of(value), len(self.memory)))
-        elif isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            out.append(type(value))
-            out += self._expressions((value,))
-        elif isinstance(value, (tuple, list)):
-            out += (tuple, len(value))
-            for item in value:
-                self._value(item)
-        elif isinstance(value, (bool, int, float, str)):
-            out += (type(value), _token(value))
-        else:
-            out.append(type(value))
-
-    def _results_of_opaque(self) -> None:
-        """What an op makes of an opaque input (a layer's name) its fake implementation may decide by what is in it."""
-        for node in self.number:
-            if node.op != "placeholder":
-                return
-            if _is_opaque(value_of(node)):
-                for user in node.users:
-                    self._value(value_of(user))
-
-    def _expressions(self, sizes: tuple[Any, ...]) -> Iterator[Any]:
-        """Sizes as expressions, and whose symbols these are made of."""
-        for size in sizes:
-            if isinstance(size, int):
-                yield size
-            else:
-                yield torch_internals.expression(size)
-                yield _Same(torch_internals.shape_env_of_size(size))
-
     def _held(self, thing: Any) -> None:
         """A constant of the piece: a nested graph by what it computes, a small tensor by its contents."""
         if isinstance(thing, fx.GraphModule):
@@ -212,8 +210,27 @@ class _Key:
         if contents is None:
             self.out.append(_Same(thing))
         else:
-            self._value(thing)
+            self.looks.add(thing)
             self.out.append(contents)
+
+    def _results_of_opaque(self) -> None:
+        """What an op makes of an opaque input (a layer's name) its fake implementation may decide by what is in it."""
+        for node in self.number:
+            if node.op != "placeholder":
+                return
+            if _is_opaque(value_of(node)):
+                for user in node.users:
+                    self.looks.add(value_of(user))
+
+
+def _expressions(sizes: tuple[Any, ...]) -> Iterator[Any]:
+    """Sizes as expressions, and whose symbols these are made of."""
+    for size in sizes:
+        if isinstance(size, int):
+            yield size
+        else:
+            yield torch_internals.expression(size)
+            yield _Same(torch_internals.shape_env_of_size(size))
 
 
 def value_of(node: fx.Node) -> Any:
