@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cutaway import torch_internals
-from cutaway.compiler.cache import stable
+from cutaway.compiler.cache import sources, stable
 
 _PREFIXES = ("TORCHINDUCTOR_", "AOT_INDUCTOR_", "AOTINDUCTOR_", "TRITON_", "CUTLASS_", "CUTEDSL_", "HALIDE_", "ENABLE_")
 _NAMES = frozenset({
@@ -80,14 +80,14 @@ def _own() -> tuple[str, str]:
     root = Path(str(sys.modules["cutaway"].__file__)).parent
     paths = [root / name for name in _SHAPE_ARTIFACTS]
     files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
-    lines = [f"{file.relative_to(root)} {stable.file_digest(file, 'Cutaway')}" for file in files]
-    return metadata.version("cutaway"), stable.digest("\n".join(lines))
+    lines = [f"{file.relative_to(root)} {sources.file_digest(file, 'Cutaway')}" for file in files]
+    return metadata.version("cutaway"), sources.digest("\n".join(lines))
 
 
 def cutaway_factors() -> dict[str, Any]:
     """The ``cutaway`` section: its version, and a digest of those sources that shape artifacts."""
-    version, sources = _own()
-    return {"version": version, "sources": sources}
+    version, digest = _own()
+    return {"version": version, "sources": digest}
 
 
 def is_a_factor(variable: str) -> bool:
@@ -137,7 +137,7 @@ def _settings() -> dict[str, Any]:
     for module, values in torch_internals.settings_of_torch().items():
         every = {name: stable.stable(value, f"{module}.{name}") for name, value in values.items()}
         changed = {name: every[name] for name in sorted(every) if not _is_default(module, name, values[name])}
-        found[module] = {"changed": changed, "all": stable.digest(stable.canonical(every))}
+        found[module] = {"changed": changed, "all": sources.digest(stable.canonical(every))}
     return found
 
 

@@ -21,10 +21,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cutaway.compiler.build.interface import CompilerInterface, Task
-from cutaway.compiler.cache import stable
+from cutaway.compiler.cache import sources, stable
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.graph import custom_op_factors, devices_of, graph_factors, input_factors
-from cutaway.compiler.cache.stable import UncacheableError
+from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.compiler.config import CompilationConfig, Part
 
 Factors = dict[str, Any]
@@ -75,7 +75,7 @@ def config_factors(config: CompilationConfig) -> Factors:
 
 def key_of(factors: Mapping[str, Any]) -> str:
     """The key: SHA-256, in hex, of the document's canonical JSON."""
-    return stable.digest(stable.canonical(factors))
+    return sources.digest(stable.canonical(factors))
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

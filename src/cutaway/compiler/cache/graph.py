@@ -17,8 +17,8 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.cache import stable
-from cutaway.compiler.cache.stable import UncacheableError
+from cutaway.compiler.cache import sources, stable
+from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.record.fingerprint import fingerprint, ordered
 from cutaway.record.nodes import TableBuilder, op_counts, target_name
 from cutaway.record.values import node_value
@@ -192,10 +192,10 @@ class _Beyond:
         kernels = torch_internals.triton_kernels_of(node)
         if kernels:
             self.kernels[place] = [
-                [stable.digest(source), stable.stable(constants, where)] for source, constants in kernels
+                [sources.digest(source), stable.stable(constants, where)] for source, constants in kernels
             ]
         if torch_internals.is_higher_order(target):
-            if not stable.comes_with_python_or_torch(type(target).__module__):
+            if not sources.comes_with_python_or_torch(type(target).__module__):
                 self.values[place] = stable.stable(type(target), where)
         elif not _overloads(node):
             self.values |= _named(place, target, stable.stable(target, where))
@@ -256,10 +256,10 @@ def _op(overload: Any) -> dict[str, Any]:
     native = [file for file in files if file.endswith(_NATIVE) and not Path(file).exists()]
     if native and torch_internals.is_composite(overload) and not any("/csrc/" in file for file in native):
         raise UncacheableError(f"operator {name}", "tracing goes into it, and it was compiled into a library")
-    sources = {file: stable.file_digest(file, f"operator {name}") for file in files if file not in native}
+    digests = {file: sources.file_digest(file, f"operator {name}") for file in files if file not in native}
     return {
         "schema": torch_internals.schema_of_op(overload),
-        "sources": sorted({f"{Path(file).name} {content}" for file, content in sources.items()}),
+        "sources": sorted({f"{Path(file).name} {content}" for file, content in digests.items()}),
         "functions": sorted({stable.canonical(stable.stable(function, f"operator {name}")) for function in functions}),
     }
 
@@ -273,7 +273,7 @@ def _written_by_users(function: Callable[..., Any], depth: int = 0) -> list[Func
     if not isinstance(function, FunctionType):
         inner = [getattr(function, "func", None), getattr(function, "__func__", None)]
         return [found for part in inner if callable(part) and depth < 4 for found in _written_by_users(part, depth + 1)]
-    if not stable.comes_with_python_or_torch(function.__module__) and _is_users(function.__code__.co_filename):
+    if not sources.comes_with_python_or_torch(function.__module__) and _is_users(function.__code__.co_filename):
         return [function]
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     inner = [part for part in (*cells, getattr(function, "__wrapped__", None)) if callable(part)]

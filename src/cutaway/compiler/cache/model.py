@@ -1,0 +1,134 @@
+"""A whole captured model in the store, so that a warm start runs no Dynamo.
+
+What is kept is what Dynamo generated around the graph, and the plan by which the pieces are put together; the pieces
+are entries of their own. The key is made of the live model (``capture/facts.py``). The files that were traced are
+noted with their digests: one that has changed makes the entry void, whatever the key says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from cutaway.compiler.build.interface import CompilerInterface
+from cutaway.compiler.cache import stable
+from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
+from cutaway.compiler.cache.factors import compiler_factors, key_of
+from cutaway.compiler.cache.files import CacheRefusedError
+from cutaway.compiler.cache.sources import UncacheableError
+from cutaway.compiler.cache.store import Store
+from cutaway.compiler.capture.dynamo import Captured, keep, revive
+from cutaway.compiler.capture.facts import model_facts, source_digests
+from cutaway.compiler.session import Session
+
+FILE = "model.bin"
+Report = Callable[[str, str, str | None, Any], None]
+
+
+class ModelCache:
+    """The kept form of one model.
+
+    Args:
+        store: where; None keeps nothing.
+        session: configuration, tag, counters.
+        compiler: what compiles the pieces.
+        model, forward: what is captured.
+        arguments: what is assumed of a call (``InputContract.described``).
+        report: told what came of it: ``("cutaway_model", "hit" or "miss" or ..., key, factors or reason)``.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        session: Session,
+        compiler: CompilerInterface,
+        model: torch.nn.Module,
+        forward: Callable[..., Any],
+        arguments: Mapping[str, str],
+        report: Report,
+    ) -> None:
+        self.store = store if session.config.aot else None
+        self.session = session
+        self.compiler = compiler
+        self.model = model
+        self.forward = forward
+        self.arguments = arguments
+        self.report = report
+        self.factors: dict[str, Any] = {}
+        self.key: str | None = None
+
+    def load(self) -> Captured | None:
+        """The model as it was captured earlier, linked; None when there is none, or it may not be used."""
+        if self.store is None or not self._find_key():
+            return None
+        assert self.key is not None
+        try:
+            entry = self.store.get(self.key)
+            if entry is None:
+                self.report("cutaway_model", "miss", self.key, self.factors)
+                return None
+            changed = _changed(entry.facts.get("sources", {}))
+            if changed:
+                self.report("cutaway_model", "miss", self.key, {"changed files": changed})
+                return None
+            captured = revive(entry.read(FILE), self.forward, self.session.config.evaluate_guards)
+        except Exception as error:  # noqa: BLE001  (whatever is wrong with what is kept: capture again)
+            self.session.counters.artifacts_refused += isinstance(error, CacheRefusedError)
+            self.report("cutaway_model", "refused", self.key, {"reason": f"{type(error).__name__}: {error}"})
+            return None
+        self.session.counters.models_loaded += 1
+        self.report("cutaway_model", "load", self.key, None)
+        return captured
+
+    def save(self, captured: Captured, kept: bool) -> None:
+        """Keep a model that was captured.
+
+        Args:
+            captured: it.
+            kept: whether every piece of it is in the store.
+        """
+        if self.store is None or self.key is None:
+            return
+        if not kept:
+            self.report("cutaway_model", "bypass", self.key, {"reason": "a piece of it could not be kept"})
+            return
+        try:
+            data = keep(captured, self.forward)
+        except Exception as error:  # noqa: BLE001  (torch says in many ways that something cannot be kept)
+            self.report("cutaway_model", "bypass", self.key, {"reason": f"{type(error).__name__}: {error}"})
+            return
+        facts = {"sources": source_digests(captured.sources), "tag": self.session.tag}
+        if self.store.put(self.key, {FILE: data}, self.factors, facts):
+            self.session.counters.models_saved += 1
+            self.report("cutaway_model", "store", self.key, None)
+
+    def _find_key(self) -> bool:
+        config = self.session.config
+        devices = sorted({str(weight.device) for weight in self.model.parameters()}) or ["cpu"]
+        try:
+            self.factors = {
+                "kind": "model",
+                "model": model_facts(self.model, self.forward),
+                "arguments": dict(self.arguments),
+                "compiler": compiler_factors(self.compiler),
+                "config": {
+                    name: stable.stable(value, f"config.{name}")
+                    for name, value in config.keyed("piece", "model").items()
+                },
+                "torch": torch_factors(devices, dict(config.inductor)),
+                "environment": environment_factors(devices),
+                "cutaway": cutaway_factors(),
+            }
+        except UncacheableError as error:
+            self.report("cutaway_model", "bypass", None, {"reason": str(error)})
+            return False
+        self.key = key_of(self.factors)
+        return True
+
+
+def _changed(sources: Mapping[str, str]) -> list[str]:
+    """Modules whose file is not what it was; one that is not imported now has not run differently either."""
+    now = source_digests(sources)
+    return sorted(name for name, digest in sources.items() if now[name] != digest)
