@@ -138,10 +138,18 @@ class CompiledForward:
         observer = Observer.of(session.config, session.tag, type(self.model).__name__)
         with observer.compiling():
             backend = CutawayBackend(session, observer)
-            cache = ModelCache(backend.store, session, self.model, self.forward, contract.described())
+            cache = ModelCache(
+                backend.store,
+                session,
+                backend.compiler,
+                self.model,
+                self.forward,
+                contract.described(),
+                observer.cache,
+            )
             token = loading.set(backend.link_kept)
             try:
-                captured = cache.load(observer)
+                captured = cache.load()
             finally:
                 loading.reset(token)
             if captured is None:
@@ -149,7 +157,7 @@ class CompiledForward:
                 captured = Capture(self.model, self.forward, session.config, backend).run(args, kwargs)
                 if captured.without_regions:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
-                cache.save(captured, observer)
+                cache.save(captured, backend.is_kept)
             observer.finish()
         return captured, contract
 

@@ -5,7 +5,8 @@ vLLM's ``VllmBackend`` is the model. The steps are the folders, in their order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
+from cutaway.compiler.build.interface import Runnable, Task
 from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
 from cutaway.compiler.build.make import make_compiler
 from cutaway.compiler.build.ranges import Range, make_ranges
@@ -40,25 +41,6 @@ from cutaway.errors import CompileError
 _ALL_SIZES = 2048  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
-class _Watched(CompilerInterface):
-    """A compiler, told which piece and range it is at."""
-
-    def __init__(self, compiler: CompilerInterface, observer: Observer) -> None:
-        self.compiler = compiler
-        self.observer = observer
-        self.name = compiler.name
-
-    def factors(self) -> dict[str, Any]:
-        return self.compiler.factors()
-
-    def compile(self, task: Task) -> Compiled:
-        with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
-            return self.compiler.compile(task)
-
-    def load(self, folder: Path, form: str) -> Runnable:
-        return self.compiler.load(folder, form)
-
-
 def _name(one: Any) -> str:
     return one.name if isinstance(one, InductorPass) else getattr(one, "__name__", type(one).__name__)
 
@@ -76,16 +58,29 @@ class CutawayBackend:
         self.config = session.config
         self.observer = observer
         passes = [one for one in self.config.post_grad_passes if not self.config.is_pass_off(_name(one))]
-        self.compiler = _Watched(make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass)), observer)
+        self.compiler = make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass))
         self.store = store_of(session)
-        self.manager = CompilerManager(self.compiler, self.config, self.store, session.counters, self._asked)
+        self.manager = CompilerManager(
+            self.compiler, self.config, self.store, session.counters, self._asked, self._within
+        )
         self.pool = GraphPool()
         self.marked: Sequence[int] = ()
+        self.is_kept = False  # whether every piece is in the store
+        self._stored: set[str] = set()
         self.progress = Progress(self.config.progress)
 
     def _asked(self, event: CacheEvent) -> None:
-        self.observer.cache("cutaway_piece", event.kind, event.key, event.factors)
+        if event.kind in ("store", "load"):
+            self._stored.add(event.key)
+        with self.observer.piece(event.name, event.range):
+            facts = {"reason": event.reason} if event.reason else event.factors
+            self.observer.cache("cutaway_piece", event.kind, event.key or None, facts)
         self.progress.advance(event)
+
+    @contextmanager
+    def _within(self, task: Task) -> Generator[None]:
+        with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
+            yield
 
     def __call__(self, gm: fx.GraphModule, inputs: Sequence[Any]) -> LinkedModel:
         """Compile a graph as Dynamo hands it over: flat, every node with its ``example_value``.
@@ -113,6 +108,7 @@ class CutawayBackend:
         self.progress.end()
         self._count(items, backends)
         plan = self._plan(split_gm, items, backends, ranges, batch)
+        self.is_kept = all(key in self._stored for piece in plan.pieces for key in piece.keys.values())
         return LinkedModel(plan, self._link(plan, {backend.name: backend for backend in backends}, split_gm))
 
     # -- split --------------------------------------------------------------------------------------------

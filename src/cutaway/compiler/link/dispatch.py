@@ -22,7 +22,7 @@ def make_dispatch(
     Sizes up to 65 536 are looked up in a table, larger ones searched for among the ends of the ranges.
 
     Args:
-        ranges: batch sizes; the first that holds a size wins, so single sizes come first.
+        ranges: batch sizes, each once; the first that holds a size wins, so single sizes come first.
         functions: one for each range, all taking the same flat arguments.
         batch_size: where among these arguments it is: the position of an int, or position and dimension of a tensor.
 
@@ -31,12 +31,12 @@ def make_dispatch(
         that no range holds.
     """
     assert ranges
-    assert len(ranges) == len(functions)
+    assert len({*ranges}) == len(functions)
 
     def refuse(*args: Any) -> Any:
         raise _no_range(args[batch_size] if isinstance(batch_size, int) else args[position].shape[dim], ranges)
 
-    by_range = dict(zip(reversed(ranges), reversed(functions), strict=True))
+    by_range = dict(zip(ranges, functions, strict=True))
     starts = sorted({0, *(span.start for span in ranges), *(span.end + 1 for span in ranges)})
     found = [range_of(start, ranges) for start in starts]
     chosen = [refuse if span is None else by_range[span] for span in found]

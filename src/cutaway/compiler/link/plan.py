@@ -72,11 +72,6 @@ class Plan:
     batch: int | tuple[int, int] | None
     static_inputs: tuple[StaticInput, ...] = ()
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether every piece has an artifact, so that this plan alone can be linked again."""
-        return all(key for piece in self.pieces for key in piece.keys.values())
-
     def to_bytes(self) -> bytes:
         """The plan to keep. Raises what ``pickle`` raises when a constant cannot be kept."""
         facts = {

@@ -101,9 +101,9 @@ class Script:
     def call(self, function: str, args: Iterable[Any], kwargs: Mapping[str, Any], refs: Refs) -> str:
         """A call as an expression. An argument may have a name that is a keyword of Python (``from``)."""
         parts = [self.value(arg, refs) for arg in args]
-        parts += [f"{key}={self.value(arg, refs)}" for key, arg in kwargs.items() if is_identifier(key)]
-        odd = {key: arg for key, arg in kwargs.items() if not is_identifier(key)}
-        parts += [f"**{self.value(odd, refs)}"] if odd else []
+        for key, arg in kwargs.items():
+            text = self.value(arg, refs)
+            parts.append(f"{key}={text}" if is_identifier(key) else f"**{{{key!r}: {text}}}")
         return f"{function}({', '.join(parts)})"
 
     def const(self, value: Any) -> str:
