@@ -10,7 +10,7 @@ import cProfile
 import json
 import resource
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -27,6 +27,7 @@ from vllm.forward_context import set_forward_context
 from vllm.utils.torch_utils import LayerName as VllmLayerName
 
 import cutaway.compiler
+from cutaway.compiler.api import counters_of
 from cutaway.compiler.backend import CutawayBackend
 from cutaway.compiler.build.interpreter import PiecewiseCompileInterpreter
 from cutaway.compiler.split.lift import LayerName
@@ -39,6 +40,7 @@ class Start:
     """What one start took, in seconds.
 
     Attributes:
+        clock: what is read for all times but one.
         total: from the call to its end.
         cpu: processor time in it, this process and what it started (C++ compilers).
         capture: until the graph is handed to the backend, Dynamo for the most part; 0 when it was not.
@@ -51,6 +53,7 @@ class Start:
         error: largest difference to the model's own result.
     """
 
+    clock: Callable[[], float]
     total: float = 0
     cpu: float = 0
     capture: float = 0
@@ -67,37 +70,42 @@ class Start:
         """After the backend: keeping the model in the cache, the first run."""
         return self.total - self.capture - self.backend
 
+    def as_json(self) -> dict[str, float]:
+        """All numbers."""
+        return {name: value for name, value in vars(self).items() if name != "clock"} | {"rest": self.rest}
+
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 
-def main(side: str, layers: int, opaque_names: bool, profile: str | None = None) -> None:
+def main(side: str, layers: int, opaque_names: bool, on_cpu: bool, profile: str | None = None) -> None:
     """Start the model and print the times as JSON.
 
     Args:
         side: ``vllm`` or ``cutaway``.
         layers: how many the model has.
         opaque_names: whether the attention operator is told its layer's name.
+        on_cpu: measure processor time, not time: what others do on the machine counts for less.
         profile: where the profile of the first call is written to.
     """
     name_type = {"vllm": VllmLayerName, "cutaway": LayerName}[side] if opaque_names else None
     _decoder.define_attention(name_type)
-    start = Start()
+    start = Start(clock=cpu_seconds if on_cpu else perf_counter)
     with torch.no_grad(), contextlib.ExitStack() as stack:
         torch.manual_seed(0)
         model = (by_vllm if side == "vllm" else by_cutaway)(layers, name_type, start, stack)
         ids = torch.arange(TOKENS) * 7
         profiler = cProfile.Profile()
-        began, cpu = perf_counter(), cpu_seconds()
+        began, cpu = start.clock(), cpu_seconds()
         with profiler if profile else contextlib.nullcontext():
             model(ids)
-        start.total, start.cpu = perf_counter() - began, cpu_seconds() - cpu
+        start.total, start.cpu = start.clock() - began, cpu_seconds() - cpu
         start.capture = start.capture and start.capture - began
         if profile:
             profiler.dump_stats(profile)
         count(side, model, start)
         start.error = difference(layers, name_type, model)
-    print(json.dumps(asdict(start) | {"rest": start.rest}))
+    print(json.dumps(start.as_json()))
 
 
 def by_vllm(layers: int, name_type: type | None, start: Start, stack: contextlib.ExitStack) -> Model:
@@ -136,8 +144,8 @@ def time_vllm(start: Start, stack: contextlib.ExitStack) -> None:
             start.distinct += seconds
             seen.append(result)
 
-    stack.enter_context(timed(vllm_backends.VllmBackend, "__call__", backend_of(start)))
-    stack.enter_context(timed(vllm_backends.CompilerManager, "compile", compiled))
+    stack.enter_context(timed(start.clock, vllm_backends.VllmBackend, "__call__", backend_of(start)))
+    stack.enter_context(timed(start.clock, vllm_backends.CompilerManager, "compile", compiled))
 
 
 def by_cutaway(layers: int, name_type: type | None, start: Start, stack: contextlib.ExitStack) -> Model:
@@ -150,9 +158,9 @@ def by_cutaway(layers: int, name_type: type | None, start: Start, stack: context
     def ran(_: Any, seconds: float) -> None:
         start.repeated += seconds
 
-    stack.enter_context(timed(CutawayBackend, "__call__", backend_of(start)))
-    stack.enter_context(timed(CutawayBackend, "_compile_all", compiled))
-    stack.enter_context(timed(PiecewiseCompileInterpreter, "run", ran))
+    stack.enter_context(timed(start.clock, CutawayBackend, "__call__", backend_of(start)))
+    stack.enter_context(timed(start.clock, CutawayBackend, "_compile_all", compiled))
+    stack.enter_context(timed(start.clock, PiecewiseCompileInterpreter, "run", ran))
     config = {"splitting_ops": [_decoder.SPLITTING], "max_batch": MAX_BATCH, "progress": False}
     model = _decoder.Decoder(layers, name_type)
     return cutaway.compiler.compile(model, config, dynamic_arg_dims={"ids": 0})
@@ -160,21 +168,23 @@ def by_cutaway(layers: int, name_type: type | None, start: Start, stack: context
 
 def backend_of(start: Start) -> Callable[[Any, float], None]:
     def ran(_: Any, seconds: float) -> None:
-        start.capture = perf_counter() - seconds  # a point in time, until it is known when the call began
+        start.capture = start.clock() - seconds  # a point in time, until it is known when the call began
         start.backend = seconds
 
     return ran
 
 
 @contextlib.contextmanager
-def timed(owner: Any, name: str, note: Callable[[Any, float], None]) -> Generator[None]:
+def timed(
+    clock: Callable[[], float], owner: Any, name: str, note: Callable[[Any, float], None]
+) -> Generator[None]:
     """Within the block, tell `note` the result of every call of a function, and its seconds."""
     original = getattr(owner, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        began = perf_counter()
+        began = clock()
         result = original(*args, **kwargs)
-        note(result, perf_counter() - began)
+        note(result, clock() - began)
         return result
 
     setattr(owner, name, call)
@@ -190,7 +200,7 @@ def count(side: str, model: Any, start: Start) -> None:
         start.loaded = model.was_aot_compile_fn_loaded_from_disk
         assert start.loaded or compilation_counter.num_backend_compilations == start.pieces
         return
-    counters = cutaway.compiler.counters_of(model)
+    counters = counters_of(model)
     start.pieces, start.repeats = counters.pieces_to_compile, counters.pieces_repeated
     start.loaded = counters.models_loaded == 1
 

@@ -40,9 +40,8 @@ Runs = dict[int, dict[str, list[Start]]]
 def main() -> None:
     arguments = _arguments()
     layers = sorted([4, 8] if arguments.quick else arguments.layers)
-    opaque = arguments.layer_name == "opaque"
     if arguments.profile:
-        print(profiled(layers, opaque, arguments.sides, arguments.profile))
+        print(profiled(layers, arguments))
         return
     cold: Runs = {count: {side: [] for side in arguments.sides} for count in layers}
     warm: Runs = {count: {side: [] for side in arguments.sides} for count in layers}
@@ -50,21 +49,21 @@ def main() -> None:
         for count in layers:
             for side in arguments.sides[:: 1 if turn % 2 == 0 else -1]:
                 with tempfile.TemporaryDirectory() as folder:
-                    cold[count][side].append(start(side, count, opaque, Path(folder), is_cold=True))
-                    warm[count][side].append(start(side, count, opaque, Path(folder), is_cold=False))
+                    cold[count][side].append(start(side, count, arguments, Path(folder), is_cold=True))
+                    warm[count][side].append(start(side, count, arguments, Path(folder), is_cold=False))
     tables = [starts("cold start", cold), growth(cold), parts(cold), starts("warm start", warm), goals(cold, warm)]
-    result = {"layer_name": arguments.layer_name, "goals": GOALS, "cold": cold, "warm": warm}
+    result = {"layer_name": arguments.layer_name, "clock": arguments.clock, "goals": GOALS, "cold": cold, "warm": warm}
     _measure.report(arguments.json, result, __doc__ or "", [table for table in tables if table])
 
 
-def start(side: str, layers: int, opaque: bool, folder: Path, *, is_cold: bool, profile: Path | None = None) -> Start:
+def start(side: str, layers: int, options: Any, folder: Path, *, is_cold: bool, profile: Path | None = None) -> Start:
     """One start in a process of its own, with its caches in a folder.
 
     Raises:
         SystemExit: what it computes is wrong, or the start was warm when it should be cold, or the other way round.
     """
     here = str(Path(__file__).parent)
-    call = f"_start.main({side!r}, {layers}, {opaque}, {str(profile) if profile else None!r})"
+    call = f"_start.main({side!r}, {layers}, {options.layer_name == "opaque"}, {options.clock == "cpu"}, {str(profile) if profile else None!r})"
     found = _measure.run_python(
         f"import sys; sys.path.insert(0, {here!r}); import _start; {call}",
         CUTAWAY="0",
@@ -192,18 +191,19 @@ def middle(found: Sequence[Start], key: str) -> float:
 # -- profile --------------------------------------------------------------------------------------------------
 
 
-def profiled(layers: Sequence[int], opaque: bool, sides: Sequence[str], out: Path) -> str:
+def profiled(layers: Sequence[int], arguments: Any) -> str:
     """Profile cold starts; what each function adds between the fewest and the most layers, as tables."""
+    out: Path = arguments.profile
     out.mkdir(parents=True, exist_ok=True)
     fewest, most = layers[0], layers[-1]
     if fewest == most:
         raise SystemExit("--profile compares two numbers of layers: give --layers 4 24")
     tables: list[str] = []
-    for side in sides:
+    for side in arguments.sides:
         files = {count: out / f"{side}_{count}.pstats" for count in (fewest, most)}
         for count, file in files.items():
             with tempfile.TemporaryDirectory() as folder:
-                start(side, count, opaque, Path(folder), is_cold=True, profile=file)
+                start(side, count, arguments, Path(folder), is_cold=True, profile=file)
         tables.append(_growth.tables(TITLES[side], files[fewest], files[most], most - fewest))
     return "\n\n".join(tables)
 
@@ -218,6 +218,12 @@ def _arguments() -> Any:
         choices=("none", "opaque"),
         default="opaque",
         help="whether the attention op is told its layer's name, as each side's opaque LayerName (as in an engine)",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="what is measured: time, or processor time, compilers included, for a machine that others use, too",
     )
     parser.add_argument("--profile", type=Path, metavar="FOLDER", help="profile cold starts instead; keep them there")
     return parser.parse_args()

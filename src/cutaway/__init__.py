@@ -25,7 +25,7 @@ from cutaway.errors import (
 )
 
 if TYPE_CHECKING:
-    from cutaway.compiler.api import compile as compile
+    from cutaway.compiler.api import compile as compile  # noqa: A004  (the name that everybody looks for)
     from cutaway.compiler.config import CompilationConfig as CompilationConfig
     from cutaway.compiler.config import CUDAGraphMode as CUDAGraphMode
     from cutaway.dump.reader import load as load

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import io
 import math
 import re
 import sys
@@ -31,7 +32,7 @@ from importlib import import_module
 from itertools import count
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, ModuleType
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -542,7 +543,7 @@ def serialize_aot(aot: Any, external: dict[str, Any]) -> bytes:
     return type(aot).serialize(aot, external).serialized_data
 
 
-def deserialize_aot(file: IO[bytes], f_globals: dict[str, Any], external: dict[str, Any]) -> Any:
+def deserialize_aot(file: io.BytesIO, f_globals: dict[str, Any], external: dict[str, Any]) -> Any:
     """What :func:`serialize_aot` wrote (``torch.compiler.load_compiled_function``)."""
     return torch.compiler.load_compiled_function(file, f_globals=f_globals, external_data=external)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cutaway.compiler.api import CompiledModel as CompiledModel
-    from cutaway.compiler.api import compile as compile
+    from cutaway.compiler.api import compile as compile  # noqa: A004  (the name that everybody looks for)
     from cutaway.compiler.api import set_compilation_config as set_compilation_config
     from cutaway.compiler.api import set_model_tag as set_model_tag
     from cutaway.compiler.api import set_on_compilation_complete as set_on_compilation_complete
@@ -72,7 +72,39 @@ _HOME = {
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "BatchDescriptor",
+    "CUDAGraphMode",
+    "CompilationConfig",
+    "CompilationCounter",
+    "Compiled",
+    "CompiledModel",
+    "CompilerInterface",
+    "CompilerManager",
+    "CutawayBackend",
+    "DynamicShapes",
+    "LayerName",
+    "Part",
+    "PiecewiseBackend",
+    "PiecewiseCompileInterpreter",
+    "Range",
+    "SplitItem",
+    "Task",
+    "allow_capture",
+    "batch_context",
+    "compile",
+    "compile_execution_fn",
+    "generate_execution_code",
+    "make_compiler",
+    "make_copy_and_call",
+    "set_compilation_config",
+    "set_model_tag",
+    "set_on_compilation_complete",
+    "split_graph",
+    "splitting_op",
+    "support_torch_compile",
+    "wrap_with_cudagraph_if_needed",
+]
 
 
 def __getattr__(name: str) -> Any:

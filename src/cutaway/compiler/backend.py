@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,9 @@ class CutawayBackend:
         counters.pieces_to_compile += len(backends)
         counters.pieces_repeated += sum(backend.same_as is not None for backend in backends)
         distinct = [backend for backend in backends if backend.same_as is None]
-        for one, other in zip(distinct, distinct[1:], strict=False):
+        for one, other in pairwise(distinct):
             if len(one.item.graph.graph.nodes) == len(other.item.graph.graph.nodes):
-                for text in differences(one.item.graph, other.item.graph):
+                for text in differences(one.item, other.item):
                     self.observer.metric("nearly_equal", {"pieces": f"{one.name}, {other.name}", "difference": text})
 
     # -- build --------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def static_inputs(gm: fx.GraphModule, batch: BatchSymbol) -> tuple[StaticInput, 
     for position, node in enumerate(gm.graph.find_nodes(op="placeholder")):
         value = node.meta.get("example_value")
         if isinstance(value, torch.Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
-            further = [size for size in value.shape[1:] if isinstance(size, int)]
+            further = [size for size in value.shape[1:] if type(size) is int]
             if torch_internals.expression(value.shape[0]) == batch.symbol and len(further) == value.ndim - 1:
                 dtype = str(value.dtype).removeprefix("torch.")
                 found.append(StaticInput(position, tuple(further), dtype, str(value.device)))

@@ -238,7 +238,7 @@ def _checked(made: Callable[..., None]) -> Callable[..., None]:
     """``__init__`` that answers an unknown field with the nearest names."""
     known = [field.name for field in dataclasses.fields(CompilationConfig)]
 
-    def __init__(self: CompilationConfig, **fields: Any) -> None:
+    def __init__(self: CompilationConfig, **fields: Any) -> None:  # noqa: N807
         unknown = [name for name in fields if name not in known]
         if unknown:
             raise ConfigError(

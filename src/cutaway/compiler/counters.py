@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from cutaway.errors import CompileError
@@ -51,7 +51,7 @@ class CompilationCounter:
         return {name: getattr(self, name) - getattr(earlier, name) for name in names}
 
     @contextlib.contextmanager
-    def expect(self, **wanted: int) -> Iterator[None]:
+    def expect(self, **wanted: int) -> Generator[None]:
         """Hold what happens inside to exact numbers; what is not named may happen as often as it likes.
 
         Raises:

@@ -20,7 +20,6 @@ from cutaway.record.recorder import Recorder
 from cutaway.record.session import Settings
 from cutaway.record.writer import RUN_VARIABLE, claim_run
 
-
 _active: list[tuple[Recorder, Hooks]] = []  # recordings are of the process: whatever compiles in it must find them
 
 

@@ -11,6 +11,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from torch import fx
+from torch._higher_order_ops.triton_kernel_wrap import triton_kernel_wrapper_mutation
+from torch._library.fake_class_registry import FakeScriptObject
 
 from cutaway.compiler.link.stitching import compile_execution_fn, generate_execution_code
 from cutaway.compiler.split.partition import split_graph
@@ -34,6 +37,17 @@ def attention(q: torch.Tensor, k: torch.Tensor, out: torch.Tensor, layer: str) -
 def echo(*args: Any, **kwargs: Any) -> Any:
     """Returns what it was given: constants come back as they arrived."""
     return args, kwargs
+
+
+def function_of(module: str) -> Callable[..., Any]:
+    """A function that the module holds by its name."""
+
+    def function(*args: Any) -> Any:
+        return args
+
+    function.__module__, function.__qualname__ = module, "function"
+    vars(sys.modules[module])["function"] = function
+    return function
 
 
 class Layer:
@@ -208,11 +222,18 @@ class TestWhatItCannotCarry:
             lambda graph: graph.call_function(torch.ops.higher_order.cond, (graph.get_attr("inner"),)),
             lambda graph: graph.placeholder("x", default_value=1),
             lambda graph: graph.placeholder("*x"),
+            lambda graph: graph.call_function(triton_kernel_wrapper_mutation, (), {"kernel_idx": 0}),
+            lambda graph: graph.call_function(function_of("__main__")),
+            lambda graph: graph.call_function(function_of("not-a-name")),
         ],
-        ids=["module", "subgraph", "default", "star"],
+        ids=["module", "subgraph", "default", "star", "kernel by number", "of the script", "of no module"],
     )
     @pytest.mark.filterwarnings("ignore")  # fx: the attribute is no parameter
-    def test_nor_can_a_piece_with_this_be_inlined(self, build: Callable[[fx.Graph], Any]) -> None:
+    def test_nor_can_a_piece_with_this_be_inlined(
+        self, build: Callable[[fx.Graph], Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "not-a-name", ModuleType("not-a-name"))
+        monkeypatch.setattr("__main__.function", None, raising=False)
         inner = graph_of(lambda graph: (graph.placeholder("x"),))
         piece = graph_of(lambda graph: (build(graph),), {"inner": inner})
         gm = graph_of(lambda graph: graph.call_module("a", (graph.placeholder("x"),)), {"a": piece})
@@ -283,6 +304,11 @@ class TestLoading:
         gm = graph_of(lambda graph: graph.call_function(echo, (Layer("a"), torch.Size([1]), Colour.RED, 1 + 2j)))
         code, _, consts = generate_execution_code(gm)
         assert compile_execution_fn(code, [], pickle.loads(pickle.dumps(consts)))() == Interpreter(gm).run()
+
+    def test_the_real_object_is_kept_where_the_graph_holds_a_fake_one(self) -> None:
+        fake = FakeScriptObject(None, "Layer", Layer("a"))
+        gm = graph_of(lambda graph: graph.call_function(echo, (fake,)))
+        assert generate_execution_code(gm)[2] == [Layer("a")]
 
     def test_an_object_is_kept_once(self) -> None:
         layer = Layer("a")
@@ -432,7 +458,9 @@ def stitching_graphs(draw: st.DrawFn) -> tuple[fx.GraphModule, list[str], int]:
             root[name] = Echo()
         result = graph.call_module(name, tuple(args))
         size = len(args) + 1 if kind == "piece" else 3
-        items = draw(st.lists(st.integers(-1, size - 1), max_size=4) | st.just(list(range(size))))
+        items = draw(
+            st.lists(st.integers(-1, size - 1), max_size=4) | st.sampled_from([[*range(size)], [*range(size), 0]])
+        )
         values += [graph.call_function(operator.getitem, (result, item)) for item in items]
         values += [result] if draw(st.booleans()) else []
     graph.output(draw(arguments(values)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cutaway.compiler.config import CompilationConfig
 from cutaway.errors import ConfigError
@@ -39,7 +40,7 @@ def make_ranges(config: CompilationConfig) -> tuple[Range, ...]:
             raise ConfigError(
                 f"[{span.start}, {span.end}] is no compile range", cure="give both ends, the smaller first, from 1 on"
             )
-    for one, other in zip(spans, spans[1:], strict=False):
+    for one, other in pairwise(spans):
         if other.start <= one.end:
             raise ConfigError(
                 f"the compile ranges [{one.start}, {one.end}] and [{other.start}, {other.end}] overlap",

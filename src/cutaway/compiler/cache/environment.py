@@ -43,6 +43,7 @@ def torch_factors(devices: Sequence[str], settings: Mapping[str, Any]) -> dict[s
         "version": str(torch.__version__),
         "git": torch.version.git_version,
         "python": platform.python_implementation() + " " + platform.python_version(),
+        "cache key tag": str(torch.compiler.config.cache_key_tag),
         "default dtype": str(torch.get_default_dtype()),
         "default device": str(torch.get_default_device()),
         "grad": torch.is_grad_enabled(),

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
@@ -164,16 +163,17 @@ class CompilerManager:
         if self.store is None:
             return None
         began = time.monotonic()
-        path: Path | None = None
+        entry = None
         try:
             entry = self.store.get(job.key, self.config.cache_format)
             if entry is None:
                 return None
-            path = entry.path
             runnable = self._load(self.store, entry)
         except CacheRefusedError as error:
             return self._refuse(job, str(error))
         except Exception as error:  # noqa: BLE001 (whatever an artifact raises, the piece can be compiled)
+            assert entry is not None, "the store raises nothing else"
+            path = entry.places[entry.edited[0]] if entry.edited else entry.path
             return self._refuse(job, f"{path}: it cannot be loaded ({type(error).__name__}: {error})")
         self.counters.artifacts_loaded += 1
         self._known[job.key] = runnable

@@ -24,7 +24,7 @@ from cutaway.compiler.split.plan import Group, plan_groups
 from cutaway.compiler.split.sequences import symbol_nodes, take_apart
 
 
-def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str]) -> tuple[fx.GraphModule, list[SplitItem]]:
+def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str] | None) -> tuple[fx.GraphModule, list[SplitItem]]:
     """Cut a graph at its splitting ops.
 
     Every piece takes tensors, symbolic sizes and numbers, and returns a tuple; none takes or returns a tuple inside.
@@ -36,7 +36,8 @@ def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str]) -> tuple[fx.Gr
     Args:
         gm: the graph, with a fake value in ``meta["example_value"]`` (or ``"val"``) of every node. Where it uses a
             shape whole across a cut, it is changed to use the parts, which computes the same.
-        splitting_ops: names as in :func:`cutaway.compiler.split.ops.resolve`; tagged ops are added.
+        splitting_ops: names as in :func:`cutaway.compiler.split.ops.resolve`; tagged ops are added. None: leave the
+            graph in one piece, tagged ops or not.
 
     Returns:
         The stitching graph (inputs, ``get_attr`` of tensors, calls of pieces, ``getitem`` on their results, output)
@@ -46,7 +47,7 @@ def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str]) -> tuple[fx.Gr
     Raises:
         SplitError: a name is unknown, or the graph cannot be cut there.
     """
-    groups = plan_groups(gm.graph, SplittingOps(splitting_ops))
+    groups = plan_groups(gm.graph, () if splitting_ops is None else SplittingOps(splitting_ops))
     take_apart(gm.graph, groups)
     return _Partition(gm, groups).build()
 
