@@ -175,9 +175,7 @@ def backend_of(start: Start) -> Callable[[Any, float], None]:
 
 
 @contextlib.contextmanager
-def timed(
-    clock: Callable[[], float], owner: Any, name: str, note: Callable[[Any, float], None]
-) -> Generator[None]:
+def timed(clock: Callable[[], float], owner: Any, name: str, note: Callable[[Any, float], None]) -> Generator[None]:
     """Within the block, tell `note` the result of every call of a function, and its seconds."""
     original = getattr(owner, name)
 

@@ -21,7 +21,6 @@ import contextlib
 import ctypes
 import functools
 import io
-import math
 import re
 import sys
 import threading
@@ -314,7 +313,7 @@ def shape_guards(shape_env: Any) -> list[tuple[str, str]]:
 
 def _location(sloc: Any) -> str:
     """``file:line`` of a ShapeGuard's SLoc (torch/_logging/_internal.py), which holds text or a stack's frame."""
-    for frame in (getattr(sloc, "user_loc", None), getattr(sloc, "framework_loc", None)):
+    for frame in (getattr(sloc, "maybe_user_loc", None), getattr(sloc, "framework_loc", None)):
         if frame is None:
             continue
         if isinstance(frame, str):
@@ -550,29 +549,21 @@ def deserialize_aot(file: io.BytesIO, f_globals: dict[str, Any], external: dict[
 
 def demands_on(shape_env: Any, symbol: Any) -> list[tuple[Callable[[int], bool], str, str]]:
     """Guards of a ShapeEnv that speak of this symbol alone: (holds for a size, as text, where it was made)."""
-    import sympy  # noqa: PLC0415  (only when sizes are symbolic)
+    from torch.utils._sympy.interp import sympy_interp  # noqa: PLC0415  (sympy: only when sizes are symbolic)
+    from torch.utils._sympy.reference import PythonReferenceAnalysis  # noqa: PLC0415
 
     found: list[tuple[Callable[[int], bool], str, str]] = []
     for guard in shape_env.guards:
         if guard.expr.free_symbols == {symbol}:
-            holds = sympy.lambdify(symbol, guard.expr, modules=[_SYMPY_FUNCTIONS, "math"])
-            found.append((lambda size, holds=holds: bool(holds(size)), str(guard.expr), _location(guard.sloc)))
+
+            def holds(size: int, expr: Any = guard.expr) -> bool:
+                return bool(sympy_interp(PythonReferenceAnalysis, {symbol: size}, expr))
+
+            found.append((holds, str(guard.expr), _location(guard.sloc)))
     replaced = shape_env.replacements.get(symbol)
     if replaced is not None and replaced.is_Integer:
         found.append((lambda size, value=int(replaced): size == value, f"{symbol} == {replaced}", ""))
     return found
-
-
-_SYMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "Mod": lambda a, b: a % b,
-    "PythonMod": lambda a, b: a % b,
-    "FloorDiv": lambda a, b: a // b,
-    "CleanDiv": lambda a, b: a // b,
-    "CeilToInt": math.ceil,
-    "ToFloat": float,
-    "Max": max,
-    "Min": min,
-}
 
 
 # -- cutting a graph ----------------------------------------------------------------------------------------

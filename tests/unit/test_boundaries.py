@@ -18,6 +18,11 @@ SRC = Path(cutaway.__file__).parent
 ORDER = (
     "errors", "stages", "torch_internals", "record", "dump", "ops", "compiler", "explain", "vllm", "cli", "web",
 )  # fmt: skip
+# Within the compiler, too.
+COMPILER = (
+    "config", "counters", "session", "capture", "split", "passes", "build", "cache", "link", "run", "observe",
+    "progress", "backend", "api",
+)  # fmt: skip
 MODULES = {
     "cutaway." + ".".join(path.relative_to(SRC).with_suffix("").parts): path
     for path in sorted(SRC.rglob("*.py"))
@@ -97,6 +102,13 @@ def test_a_module_imports_only_from_folders_above_it(name: str) -> None:
     others = {str(folder(other)): other for other in imports(name, lazy=True) if other.startswith("cutaway.")}
     below = [other for where, other in others.items() if ORDER.index(where) > place]
     assert below == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if folder(name) == "compiler"])
+def test_a_step_of_the_compiler_imports_only_from_steps_before_it(name: str) -> None:
+    place = COMPILER.index(name.split(".")[2])
+    others = {other.split(".")[2]: other for other in imports(name, lazy=True) if other.startswith("cutaway.compiler.")}
+    assert [other for step, other in others.items() if COMPILER.index(step) > place] == []
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:

@@ -297,7 +297,7 @@ def _supported(
 
 def counters_of(model: torch.nn.Module) -> CompilationCounter:
     """The counters of a model that was compiled or whose class was decorated."""
-    return model._cutaway.counters if "_cutaway" in vars(model) else model.counters  # pyright: ignore
+    return vars(model)["_cutaway"].counters if "_cutaway" in vars(model) else model.counters  # pyright: ignore
 
 
 __all__ = [

@@ -39,7 +39,7 @@ from cutaway.compiler.split.partition import split_graph
 from cutaway.compiler.split.same import differences
 from cutaway.errors import CompileError
 
-_ALL_SIZES = 2048  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
+_ALL_SIZES = 256  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
 def _name(one: Any) -> str:

@@ -172,9 +172,7 @@ class CompilerManager:
         except CacheRefusedError as error:
             return self._refuse(job, str(error))
         except Exception as error:  # noqa: BLE001 (whatever an artifact raises, the piece can be compiled)
-            assert entry is not None, "the store raises nothing else"
-            path = entry.places[entry.edited[0]] if entry.edited else entry.path
-            return self._refuse(job, f"{path}: it cannot be loaded ({type(error).__name__}: {error})")
+            return self._refuse(job, f"{self._culprit(entry)}: it cannot be loaded ({type(error).__name__}: {error})")
         self.counters.artifacts_loaded += 1
         self._known[job.key] = runnable
         self._tell("load", job, _edited(entry), time.monotonic() - began)
@@ -185,6 +183,12 @@ class CompilerManager:
             _log.info("using %s, which was edited since it was generated", entry.places[name])
         with entry.folder(writable=store.is_writable) as folder:
             return self.compiler.load(folder, entry.form)
+
+    def _culprit(self, entry: Entry | None) -> object:
+        """The file to name when a load fails though every digest is right: the edited one, if any."""
+        if entry is None:
+            return self.store and self.store.root
+        return entry.places[entry.edited[0]] if entry.edited else entry.path
 
     def _refuse(self, job: _Job, reason: str) -> None:
         if job.refused:  # said already; it has not been replaced since
