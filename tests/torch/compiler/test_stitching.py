@@ -186,6 +186,15 @@ class TestTheText:
         ran = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert ran.stdout == "inf\n"
 
+    def test_takes_an_item_twice_where_the_graph_does(self) -> None:
+        def build(graph: fx.Graph) -> Any:
+            piece = graph.call_module("p", ())
+            return [graph.call_function(operator.getitem, (piece, index)) for index in (1, 0, 1)]
+
+        gm = graph_of(build, {"p": graph_of(lambda graph: (5, 6))})
+        code, _, consts = generate_execution_code(gm)
+        assert compile_execution_fn(code, [lambda: (5, 6)], consts)() == [6, 5, 6]
+
     def test_is_the_same_twice(self) -> None:
         assert generate_execution_code(two_layers()) == generate_execution_code(two_layers())
 
@@ -308,7 +317,9 @@ class TestLoading:
     def test_the_real_object_is_kept_where_the_graph_holds_a_fake_one(self) -> None:
         fake = FakeScriptObject(None, "Layer", Layer("a"))
         gm = graph_of(lambda graph: graph.call_function(echo, (fake,)))
-        assert generate_execution_code(gm)[2] == [Layer("a")]
+        (kept,) = generate_execution_code(gm)[2]
+        assert type(kept) is Layer
+        assert kept == Layer("a")
 
     def test_an_object_is_kept_once(self) -> None:
         layer = Layer("a")
