@@ -62,10 +62,10 @@ def start(side: str, layers: int, options: Any, folder: Path, *, is_cold: bool, 
     Raises:
         SystemExit: what it computes is wrong, or the start was warm when it should be cold, or the other way round.
     """
-    here = str(Path(__file__).parent)
-    call = f"_start.main({side!r}, {layers}, {options.layer_name == 'opaque'}, {options.clock == 'cpu'}, {str(profile) if profile else None!r})"
+    opaque, on_cpu = options.layer_name == "opaque", options.clock == "cpu"
+    call = f"_start.main({side!r}, {layers}, {opaque}, {on_cpu}, {str(profile) if profile else None!r})"
     found = _measure.run_python(
-        f"import sys; sys.path.insert(0, {here!r}); import _start; {call}",
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import _start; {call}",
         CUTAWAY="0",
         CUTAWAY_DEMO_PLATFORM="1",
         VLLM_LOGGING_LEVEL="ERROR",
