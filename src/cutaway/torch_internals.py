@@ -932,6 +932,8 @@ def is_plain_custom(overload: Any) -> bool:
 class _OnDemand(torch._ops._OpNamespace):
     """A namespace of ``torch.ops`` that defines an op when it is first asked for it (torch/_ops.py)."""
 
+    __module__ = torch._ops.__name__  # code generated for its ops takes the module from here
+
     def __init__(self, name: str, define: Callable[[torch.library.Library, str], None]) -> None:
         super().__init__(name)
         self.define = define

@@ -157,6 +157,7 @@ def _new_input(graph: fx.Graph, value: LayerName) -> fx.Node:
     first = next(node for node in graph.nodes if node.op != "placeholder")
     with graph.inserting_before(first):
         node = graph.placeholder("layer_name")
+    node.target = node.name  # fx makes names differ, not what the generated function calls its arguments
     node.meta["example_value"] = value
     return node
 
