@@ -18,6 +18,7 @@ miss the copies:
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import functools
 import io
@@ -532,6 +533,33 @@ def size_oblivious() -> Any:
     return config.patch(backed_size_oblivious=True)
 
 
+def compile_lock() -> contextlib.AbstractContextManager[Any]:
+    """Dynamo's own lock, which its ahead-of-time compile does not take: one compile at a time in a process."""
+    from torch._dynamo import convert_frame  # noqa: PLC0415  (Dynamo is heavy)
+
+    return convert_frame.compile_lock
+
+
+def forget_zero_one(shape_env: Any) -> None:
+    """Let no guard say that a backed size is at least 2: that is Dynamo's assumption, not the graph's demand.
+
+    For guards that are made after this (vLLM's ``VllmBackend`` does the same).
+    """
+    from torch.utils._sympy.value_ranges import ValueRanges  # noqa: PLC0415  (sympy: only when sizes are symbolic)
+
+    for symbol, found in list(shape_env.var_to_range.items()):
+        if found.lower == 2:
+            shape_env.var_to_range[symbol] = ValueRanges(0, found.upper)
+
+
+def failed_guard(aot: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The first guard of an ``AOTCompiledFunction`` that a call breaks, as Python; None when all hold."""
+    if aot.guard_check(*args, **kwargs):
+        return None
+    info = aot._artifacts.guard_manager.check_verbose(aot.prepare_f_locals(*args, **kwargs))
+    return next(iter(info.verbose_code_parts), "a guard that torch does not name")
+
+
 def traced_files(aot: Any) -> tuple[str, ...]:
     """Names of the modules whose code was traced, from Dynamo's own record (``SourceInfo``)."""
     return tuple(sorted({source.module for source in aot._artifacts.source_info.inlined_sources}))
@@ -547,23 +575,81 @@ def deserialize_aot(file: io.BytesIO, f_globals: dict[str, Any], external: dict[
     return torch.compiler.load_compiled_function(file, f_globals=f_globals, external_data=external)
 
 
-def demands_on(shape_env: Any, symbol: Any) -> list[tuple[Callable[[int], bool], str, str]]:
-    """Guards of a ShapeEnv that speak of this symbol alone: (holds for a size, as text, where it was made)."""
-    from torch.utils._sympy.interp import sympy_interp  # noqa: PLC0415  (sympy: only when sizes are symbolic)
-    from torch.utils._sympy.reference import PythonReferenceAnalysis  # noqa: PLC0415
+Demand = tuple[Callable[[int], bool], str, str]  # whether it holds for a size, as text, where it was made
 
-    found: list[tuple[Callable[[int], bool], str, str]] = []
-    for guard in shape_env.guards:
-        if guard.expr.free_symbols == {symbol}:
 
-            def holds(size: int, expr: Any = guard.expr) -> bool:
-                return bool(sympy_interp(PythonReferenceAnalysis, {symbol: size}, expr))
-
-            found.append((holds, str(guard.expr), _location(guard.sloc)))
+def demands_on(shape_env: Any, symbol: Any) -> list[Demand]:
+    """Guards of a ShapeEnv that speak of this symbol alone."""
+    found = [
+        (_holds(guard.expr, symbol), str(guard.expr), _location(guard.sloc))
+        for guard in shape_env.guards
+        if guard.expr.free_symbols == {symbol}
+    ]
     replaced = shape_env.replacements.get(symbol)
     if replaced is not None and replaced.is_Integer:
         found.append((lambda size, value=int(replaced): size == value, f"{symbol} == {replaced}", ""))
     return found
+
+
+def _holds(expr: Any, symbol: Any) -> Callable[[int], bool]:
+    from torch.utils._sympy.interp import sympy_interp  # noqa: PLC0415  (sympy: only when sizes are symbolic)
+    from torch.utils._sympy.reference import PythonReferenceAnalysis  # noqa: PLC0415
+
+    return lambda size: bool(sympy_interp(PythonReferenceAnalysis, {symbol: size}, expr))
+
+
+@dataclass
+class Branches:
+    """What the Python that Dynamo traced asked of symbolic sizes: (ShapeEnv, what was true, where)."""
+
+    found: list[tuple[Any, Any, str]]
+
+    def demands_on(self, shape_env: Any, symbol: Any) -> list[Demand]:
+        """Those that speak of this symbol alone."""
+        return [
+            (_holds(expr, symbol), str(expr), place)
+            for env, expr, place in self.found
+            if env is shape_env and expr.free_symbols == {symbol}
+        ]
+
+
+@contextmanager
+def branches_on_sizes() -> Generator[Branches]:
+    """Note on what sizes the Python that is traced in the block branches.
+
+    A branch that only a size of 0 or 1 would take another way (``if x.shape[0] == 1``) leaves no guard on a backed
+    size: Dynamo holds it to be at least 2 (torch/_dynamo/variables/tensor.py, ``SymNodeVariable.evaluate_expr``).
+    """
+    from torch._dynamo.variables.tensor import SymNodeVariable  # noqa: PLC0415  (Dynamo is heavy)
+
+    branches = Branches([])
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def evaluate_expr(self: Any, *args: Any) -> Any:
+            value = original(self, *args)
+            if isinstance(self.sym_num, torch.SymBool):
+                node = self.sym_num.node
+                expr = node.expr if value else ~node.expr
+                branches.found.append((node.shape_env, expr, _location(node.shape_env._get_sloc())))
+            return value
+
+        return evaluate_expr
+
+    undo = patch_method(SymNodeVariable, "evaluate_expr", make)
+    try:
+        yield branches
+    finally:
+        undo()
+
+
+def where_fixed(shape_env: Any) -> str:
+    """The line that made a plain number of a symbolic size; empty when none is known."""
+    places = [
+        _location(shape_env.replacements_slocs.get(symbol))
+        for symbol, value in shape_env.replacements.items()
+        if value.is_Integer
+    ]
+    return next(filter(None, places), "")
 
 
 # -- cutting a graph ----------------------------------------------------------------------------------------
@@ -878,6 +964,17 @@ def load_unpacked_artifact(folder: Path) -> Callable[..., Any]:
     return inductor.CompiledArtifact.load(path=str(folder), format="unpacked")
 
 
+@contextmanager
+def marks_undone(tensor: torch.Tensor) -> Generator[None]:
+    """What the block marks on a tensor is gone after it: Dynamo keeps marks as attributes of the caller's own tensor."""
+    before = {name: copy.copy(value) for name, value in vars(tensor).items()}
+    try:
+        yield
+    finally:
+        vars(tensor).clear()
+        vars(tensor).update(before)
+
+
 def mark_dynamic(tensor: torch.Tensor, dim: int) -> None:
     """Tell Dynamo that a dimension varies; the example's size is carried along."""
     torch._dynamo.mark_dynamic(tensor, dim)
@@ -938,14 +1035,23 @@ class _OnDemand(torch._ops._OpNamespace):
         super().__init__(name)
         self.define = define
         self.library: torch.library.Library | None = None
-        self.tried: set[str] = set()
+        self.asked: set[str] = set()
 
     def __getattr__(self, op_name: str) -> Any:
-        if not op_name.startswith("__") and op_name not in self.tried:
-            self.tried.add(op_name)  # before: defining it asks whether it is there
+        if op_name.startswith("__") or op_name in self.asked:  # defining it asks whether it is there
+            return super().__getattr__(op_name)
+        self.asked.add(op_name)
+        try:
             self.library = self.library or torch.library.Library(self.name, "FRAGMENT")
             self.define(self.library, op_name)
-        return super().__getattr__(op_name)
+            return super().__getattr__(op_name)
+        except AttributeError:
+            raise AttributeError(
+                f"torch.ops.{self.name}.{op_name} stands for an op that is not registered here. "
+                "Import the module that registers it."
+            ) from None
+        finally:
+            self.asked.discard(op_name)
 
 
 def define_on_demand(namespace: str, define: Callable[[torch.library.Library, str], None]) -> None:

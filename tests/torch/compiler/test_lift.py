@@ -223,5 +223,10 @@ def test_an_op_that_was_never_lifted_is_not_made_up() -> None:
     assert not hasattr(lifted, "by_name__nothing__lifted_1")
     assert not hasattr(lifted, "by_name__wide")
     assert not hasattr(lifted, "by_name__wide__lifted_x")
+    with pytest.raises(AttributeError, match="stands for an op that is not registered here"):
+        _ = lifted.by_name__later__lifted_1
+    library = torch.library.Library("by_name", "FRAGMENT")
+    library.define("later(Tensor x, str? name=None) -> Tensor", tags=torch.Tag.needs_fixed_stride_order)
+    assert lifted.by_name__later__lifted_1.default.tags == torch.ops.by_name.later.default.tags
     text = str(lifted.by_name__store__lifted_2_3.default)
     assert text == "cutaway_lifted.by_name__store__lifted_2_3.default"

@@ -65,6 +65,18 @@ def test_getitem_stays_with_its_producer() -> None:
     assert_same_run(gm, split_gm)
 
 
+def test_getitem_stays_with_its_producer_in_a_graph_without_values_too() -> None:
+    graph = fx.Graph()
+    parts = graph.call_method("chunk", (graph.placeholder("x"), 2, -1))
+    cut = graph.call_function(cutting.scale.default, (graph.call_function(operator.getitem, (parts, 0)),))
+    graph.output((graph.call_function(torch.add, (cut, graph.call_function(operator.getitem, (parts, 1)))),))
+    gm = fx.GraphModule({}, graph)
+    split_gm, items = split(gm)
+    assert called(items[0]) == ["chunk", "getitem", "getitem_1"]
+    x = torch.randn(2, WIDTH)
+    torch.testing.assert_close(split_gm(x), gm(x))
+
+
 def test_an_index_into_a_tensor_stays_where_it_is_because_it_may_copy() -> None:
     b = Builder()
     x = b.tokens("x")

@@ -72,8 +72,7 @@ def lift_constants(split_gm: fx.GraphModule, items: Sequence[SplitItem]) -> tupl
     for item in items:
         names = [] if item.is_splitting_graph else _names(item.graph)
         if names:
-            candidates = {(id(name.node), name.text) for name in names}
-            key = structural_key(item.graph, lambda node, value, among=candidates: (id(node), value) not in among)
+            key = structural_key(item.graph, _all_but(names))
             # A fake implementation may decide by the name what shape comes out; such layers are not equal.
             shapes = value_key([value_of(name.node) for name in names])
             groups.setdefault((key, shapes), []).append((item, names))
@@ -99,6 +98,12 @@ class _Name:
         self.place = place
         self.argument = argument
         self.text = text
+
+
+def _all_but(names: Sequence[_Name]) -> Callable[[fx.Node, Any], bool]:
+    """Which constants count when these names do not."""
+    left_out = {(name.node, name.text) for name in names}
+    return lambda node, value: not isinstance(value, str) or (node, value) not in left_out
 
 
 def _names(gm: fx.GraphModule) -> list[_Name]:
@@ -168,7 +173,7 @@ def _lifted_name(op_name: str, positions: Sequence[int]) -> str:
 
 
 def _define(library: torch.library.Library, name: str) -> None:
-    """Define the op of this name, as :func:`_lifted_name` made it; nothing when it is none of those."""
+    """Define the op of this name, as :func:`_lifted_name` made it; nothing when no such op is registered (yet)."""
     stem, _, positions = name.rpartition("__lifted_")
     found = [other for other in torch_internals.registered_ops() if _lifted_name(other, []) == f"{stem}__lifted_"]
     if not found or not re.fullmatch(r"\d+(_\d+)*", positions):

@@ -73,6 +73,10 @@ def sequence(node: Any) -> tuple[Any, ...] | list[Any] | None:
     return value if isinstance(value, (tuple, list)) else None
 
 
+def _has_no_value(node: Any) -> bool:
+    return isinstance(node, fx.Node) and "example_value" not in node.meta and "val" not in node.meta
+
+
 def is_allocation(node: fx.Node) -> bool:
     """Whether a node only allocates, and leaves the memory as it finds it."""
     if node.op == "call_method":
@@ -90,10 +94,13 @@ def is_allocation(node: fx.Node) -> bool:
 def _producer(getitem: fx.Node) -> Any:
     """What a ``getitem`` is taken from when it may move there: a node of several results, at a constant place.
 
-    An index into a tensor stays where it is: it may copy, and then the tensor must not have been written to since.
+    An index into a tensor stays where it is: it may copy, and then the tensor must not have been written to since. Of
+    a node without a value a whole number takes a part of a tuple, or a view.
     """
     source, index = getitem.args[:2]
-    return source if sequence(source) is not None and not isinstance(index, fx.Node) else None
+    if sequence(source) is not None:
+        return source if not isinstance(index, fx.Node) else None
+    return source if isinstance(index, int) and _has_no_value(source) else None
 
 
 def _after(node: fx.Node, in_force: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
