@@ -630,7 +630,7 @@ def branches_on_sizes() -> Generator[Branches]:
             if isinstance(self.sym_num, torch.SymBool):
                 node = self.sym_num.node
                 expr = node.expr if value else ~node.expr
-                branches.found.append((node.shape_env, expr, _location(node.shape_env._get_sloc())))
+                branches.found.append((node.shape_env, expr, _traced_line()))
             return value
 
         return evaluate_expr
@@ -640,6 +640,15 @@ def branches_on_sizes() -> Generator[Branches]:
         yield branches
     finally:
         undo()
+
+
+def _traced_line() -> str:
+    """The line of the model that Dynamo is at: ``file:line: code``."""
+    from torch.fx.experimental.symbolic_shapes import uninteresting_files  # noqa: PLC0415  (sympy)
+
+    stack = torch._guards.TracingContext.extract_stack()
+    frame = next((frame for frame in reversed(stack) if frame.filename not in uninteresting_files()), None)
+    return f"{frame.filename}:{frame.lineno}: {frame.line}" if frame is not None else ""
 
 
 def where_fixed(shape_env: Any) -> str:
@@ -966,7 +975,7 @@ def load_unpacked_artifact(folder: Path) -> Callable[..., Any]:
 
 @contextmanager
 def marks_undone(tensor: torch.Tensor) -> Generator[None]:
-    """What the block marks on a tensor is gone after it: Dynamo keeps marks as attributes of the caller's own tensor."""
+    """What the block marks on a tensor is gone after it: Dynamo keeps marks as attributes of the tensor itself."""
     before = {name: copy.copy(value) for name, value in vars(tensor).items()}
     try:
         yield

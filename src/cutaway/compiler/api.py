@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 import torch
 
+from cutaway import torch_internals
 from cutaway.compiler.backend import CutawayBackend
 from cutaway.compiler.cache.model import ModelCache
 from cutaway.compiler.capture.contract import InputContract
@@ -18,7 +19,7 @@ from cutaway.compiler.capture.dynamic import (
     DynamicArgDims,
     check_dynamic_dims,
     infer_dynamic_dims,
-    mark_dynamic,
+    marked_dynamic,
     widened,
 )
 from cutaway.compiler.capture.dynamo import Capture, Captured
@@ -27,6 +28,7 @@ from cutaway.compiler.counters import CompilationCounter
 from cutaway.compiler.link.assembler import loading
 from cutaway.compiler.observe import Observer
 from cutaway.compiler.session import Session
+from cutaway.errors import ConfigError
 
 ModelClass = TypeVar("ModelClass", bound=type[torch.nn.Module])
 
@@ -136,7 +138,7 @@ class CompiledForward:
         args, kwargs, by_name = _widened(inspect.signature(self.forward), args, kwargs, dims)
         contract = InputContract(self.forward, args, kwargs, dims)
         observer = Observer.of(session.config, session.tag, type(self.model).__name__)
-        with observer.compiling():
+        with torch_internals.compile_lock(), observer.compiling():
             backend = CutawayBackend(session, observer)
             cache = ModelCache(
                 backend.store,
@@ -153,8 +155,12 @@ class CompiledForward:
             finally:
                 loading.reset(token)
             if captured is None:
-                backend.marked = mark_dynamic(by_name, dims, session.config.dynamic_shapes)
-                captured = Capture(self.model, self.forward, session.config, backend).run(args, kwargs)
+                capture = Capture(self.model, self.forward, session.config, backend)
+                with (
+                    marked_dynamic(by_name, dims, session.config.dynamic_shapes) as backend.marked,
+                    torch_internals.branches_on_sizes() as backend.branches,
+                ):
+                    captured = capture.run(args, kwargs)
                 if captured.without_regions:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
                 cache.save(captured, backend.is_kept)
@@ -229,8 +235,13 @@ def compile(  # noqa: A001  (the name that everybody looks for)
         A module that is called as the model is. It computes without gradients.
 
     Raises:
-        ConfigError: the configuration asks for what cannot be.
+        ConfigError: the configuration asks for what cannot be, or there is no module.
     """
+    if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"cutaway.compile takes a torch.nn.Module, and was given a {type(model).__name__}",
+            cure="make it the forward of a module",
+        )
     forward = CompiledForward(model, model.forward, CompilationConfig.of(config), dynamic_arg_dims, tag or _tag.get())
     return CompiledModel(model, forward)
 

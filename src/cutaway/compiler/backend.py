@@ -65,7 +65,8 @@ class CutawayBackend:
             self.compiler, self.config, self.store, session.counters, self._asked, self._within
         )
         self.pool = GraphPool()
-        self.marked: Sequence[int] = ()
+        self.marked: Sequence[int] = ()  # sizes of the dynamic dimensions in the example
+        self.branches: torch_internals.Branches | None = None  # what the model's Python asked of sizes
         self.is_kept = False  # whether every piece is in the store
         self._stored: set[str] = set()
         self.progress = Progress(self.config.progress)
@@ -97,7 +98,7 @@ class CutawayBackend:
         ranges = make_ranges(self.config)
         check_dynamic(gm, self.marked)
         batch = batch_symbol(gm, self.marked)
-        check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards)
+        check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)
         if batch.symbol is None:  # nothing varies: one compile, whatever the ranges
             ranges = ranges[-1:]
         self.observer.before_split(gm)

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -24,7 +24,8 @@ Keys = Literal["piece", "model", "nothing"]
 class DynamicShapes(enum.Enum):
     """How Dynamo is told that the batch dimension (the number of tokens) varies. The names are vLLM's.
 
-    ``BACKED`` carries the example's size along: code that asks for it is specialised, and guards say so.
+    ``BACKED`` carries the example's size along: code that asks for it is specialised, and guards say so. Dynamo takes
+    a backed size to be at least 2; of a model that asks whether the batch is 1 you are warned.
     ``BACKED_SIZE_OBLIVIOUS`` does too, but answers questions about 0 and 1 as if the size were large.
     ``UNBACKED`` carries no example: whoever asks for the size ends the capture with an error.
     """
@@ -121,8 +122,9 @@ class CompilationConfig:
         compile_sizes: single batch sizes compiled ahead with the size fixed; they win over a range that holds them.
         max_batch: the largest batch size; larger ones are refused with an :class:`~cutaway.InputError`.
         dynamic_shapes: see :class:`DynamicShapes`.
-        evaluate_guards: check Dynamo's guards at every call (slow) instead of only the shapes and types of the
-            arguments.
+        evaluate_guards: check Dynamo's guards on sizes at every call (slow), besides what is always checked of the
+            arguments. That a backed size is at least 2 is no such guard, so a batch of 1 runs; but a branch that
+            only 1 would take another way is then an error at the start.
         inductor: entries of ``torch._inductor.config`` for every piece.
         post_grad_passes: passes over the last graph of every piece, in order (``InductorPass`` or a function of a
             graph); their ``uuid()`` is part of the key.
@@ -169,9 +171,11 @@ class CompilationConfig:
     debug: bool = _option("nothing", default=False)
 
     def __post_init__(self) -> None:
-        for name in ("splitting_ops", "compile_sizes", "cudagraph_capture_sizes", "post_grad_passes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "compile_ranges", tuple((int(a), int(b)) for a, b in self.compile_ranges))
+        for name in _SEVERAL:
+            object.__setattr__(self, name, _several(name, getattr(self, name)))
+        object.__setattr__(self, "compile_ranges", tuple((first, last) for first, last in self.compile_ranges))
+        if not _is_size(self.max_batch):
+            raise ConfigError(f"max_batch cannot be {self.max_batch!r}", cure="give the largest batch size, a number")
         object.__setattr__(self, "dynamic_shapes", _member(DynamicShapes, self.dynamic_shapes))
         object.__setattr__(self, "cudagraph_mode", _member(CUDAGraphMode, self.cudagraph_mode))
         object.__setattr__(self, "cache_dir", Path(self.cache_dir).expanduser())
@@ -218,6 +222,36 @@ class CompilationConfig:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["keys"] in kinds}
 
 
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and [type(end) for end in value] == [int, int]
+
+
+_SEVERAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "splitting_ops": (lambda value: isinstance(value, str), "names of ops"),
+    "compile_ranges": (_is_range, "pairs of numbers, the first and the last size"),
+    "compile_sizes": (_is_size, "numbers"),
+    "cudagraph_capture_sizes": (_is_size, "numbers"),
+    "post_grad_passes": (callable, "passes, or functions of a graph"),
+    "off": (lambda value: isinstance(value, (str, Part)), "names of parts"),
+}
+
+
+def _several(name: str, value: Any) -> tuple[Any, ...]:
+    """The values of a field that takes several; a text is not taken for its letters."""
+    fits, words = _SEVERAL[name]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"{name} cannot be {value!r}", f"it takes several: {words}", "write a list of them")
+    found: tuple[Any, ...] = tuple(value)
+    for one in found:
+        if not fits(one):
+            raise ConfigError(f"{name} cannot hold {one!r}", f"it takes {words}", "correct it, or leave it out")
+    return found
+
+
 def _member(kind: type[enum.Enum], value: Any) -> Any:
     """A member of an enum from itself, its name or its value."""
     if isinstance(value, kind):
@@ -226,7 +260,8 @@ def _member(kind: type[enum.Enum], value: Any) -> Any:
         if value == member.value or str(value).lower() == member.name.lower():
             return member
     known = [member.name for member in kind]
-    raise ConfigError(f"{kind.__name__} has no {value!r}", _nearest(str(value), known), f"choose of {', '.join(known)}")
+    near = _nearest(str(value).upper(), known)
+    raise ConfigError(f"{kind.__name__} has no {value!r}", near, f"choose of {', '.join(known)}")
 
 
 def _nearest(word: str, known: list[str]) -> str:

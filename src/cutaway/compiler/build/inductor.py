@@ -58,7 +58,7 @@ class InductorCompiler(CompilerInterface):
                 list(task.inputs),
                 dynamic_shapes="from_example_inputs" if task.range.is_single_size else "from_graph",
                 options={"config_patches": {**self.settings, **task.options}},
-                aot=self.form == "binary" and self.cached,
+                aot=self.form == "binary" or not self.cached,  # the other form wants to be written to torch's caches
                 donate_graph_module=True,
                 fake_mode=torch_internals.mode_of_inputs(task.inputs) if task.range.is_single_size else None,
             )

@@ -32,6 +32,8 @@ def make_compiler(config: CompilationConfig, passes: Any = None) -> CompilerInte
         made = getattr(import_module(module), attribute) if module else None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"there is no compiler {name!r}", str(error), _CHOICE) from error
+    if made is None:
+        raise ConfigError(f"there is no compiler {name!r}", cure=_CHOICE)
     if not (isinstance(made, type) and issubclass(made, CompilerInterface)):
         raise ConfigError(f"{name!r} names no compiler", "it is no subclass of CompilerInterface", _CHOICE)
     return made()

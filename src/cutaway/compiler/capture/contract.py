@@ -27,11 +27,12 @@ class _TensorSpec:
     dtype: torch.dtype
     device: torch.device
     shape: tuple[int | None, ...]  # None: dynamic
+    contiguous: bool
 
     @classmethod
     def of(cls, value: torch.Tensor, dynamic: list[int]) -> _TensorSpec:
         shape = tuple(None if dim in dynamic else size for dim, size in enumerate(value.shape))
-        return cls(value.dtype, value.device, shape)
+        return cls(value.dtype, value.device, shape, value.is_contiguous())
 
     def wrong(self, value: Any) -> str | None:
         if not isinstance(value, torch.Tensor):
@@ -46,6 +47,8 @@ class _TensorSpec:
         for dim, size in enumerate(self.shape):
             if size is not None and shape[dim] != size:
                 return f"dimension {dim} is {shape[dim]}, and was {size}; only dynamic dimensions may change"
+        if self.contiguous and not value.is_contiguous():
+            return f"its strides are {value.stride()}, and it was contiguous; .contiguous() makes it so"
         return None
 
 
@@ -150,7 +153,9 @@ class InputContract:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError("the model does not take these arguments", str(error)) from error
+            raise InputError(
+                "the model does not take these arguments", str(error), f"it takes {self.signature}"
+            ) from error
         if defaults:
             bound.apply_defaults()
         found: dict[str, Any] = {}

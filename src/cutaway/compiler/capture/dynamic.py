@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeGuard
 
 import torch
@@ -40,15 +42,28 @@ def infer_dynamic_dims(forward: Callable[..., Any]) -> dict[str, int]:
 
 
 def check_dynamic_dims(forward: Callable[..., Any], dims: DynamicArgDims) -> None:
-    """Raises CaptureError when an argument is named that the function does not take."""
+    """Raises CaptureError when an argument is named that the function does not take, or a dimension is no number."""
     parameters = inspect.signature(forward).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in dims:
         if name not in parameters and not anything:
             raise CaptureError(
                 f"dynamic_arg_dims names {name!r}, which {getattr(forward, '__qualname__', forward)} does not take",
-                cure=f"its arguments are {', '.join(parameters)}",
+                _nearest(name, parameters),
+                f"its arguments are {', '.join(parameters)}",
             )
+        numbers: Any = dims[name] if isinstance(dims[name], (tuple, list)) else [dims[name]]
+        if not all(type(number) is int for number in numbers):
+            raise CaptureError(
+                f"dynamic_arg_dims gives {dims[name]!r} for {name!r}",
+                "a dimension is a number, counted from 0, or from -1 for the last",
+                f'write {{"{name}": 0}}, or a tuple of several',
+            )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}" if near else ""
 
 
 def tensors_of(value: Any) -> list[torch.Tensor]:
@@ -68,22 +83,41 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
 
 
 def dims_of(dims: int | Sequence[int], tensor: torch.Tensor) -> list[int]:
-    """Dimensions of a tensor, counted from the first."""
-    return [dim % tensor.ndim for dim in ([dims] if isinstance(dims, int) else dims)]
+    """Dimensions of a tensor, counted from the first. Raises CaptureError when it has no such dimension."""
+    found = [dims] if isinstance(dims, int) else list(dims)
+    for dim in found:
+        if not -tensor.ndim <= dim < tensor.ndim:
+            raise CaptureError(
+                f"dynamic_arg_dims names dimension {dim} of a tensor that has {tensor.ndim}",
+                f"its shape is {list(tensor.shape)}",
+                "correct the dimension",
+            )
+    return [dim % tensor.ndim for dim in found]
 
 
-def mark_dynamic(arguments: Mapping[str, Any], dims: DynamicArgDims, kind: DynamicShapes) -> list[int]:
-    """Tell Dynamo which dimensions of the example arguments vary.
+@contextmanager
+def marked_dynamic(
+    arguments: Mapping[str, Any], dims: DynamicArgDims, kind: DynamicShapes
+) -> Generator[tuple[int, ...]]:
+    """Within the block, Dynamo knows which dimensions of the example arguments vary.
 
-    All of them are one size, the batch; those that differ in the example are kept apart by Dynamo itself.
+    All of them are one size, the batch; those that differ in the example are kept apart by Dynamo itself. The
+    caller's tensors bear no mark afterwards: they may go to another model, with other dimensions.
 
-    Returns:
+    Yields:
         The sizes of the marked dimensions, as they are in the example.
 
     Raises:
-        CaptureError: a named argument holds no tensor.
+        CaptureError: a named argument holds no tensor, or has no such dimension.
     """
-    sizes: list[int] = []
+    with ExitStack() as undo:
+        for name in dims:
+            for tensor in tensors_of(arguments.get(name)):
+                undo.enter_context(torch_internals.marks_undone(tensor))
+        yield tuple(_mark(arguments, dims, kind))
+
+
+def _mark(arguments: Mapping[str, Any], dims: DynamicArgDims, kind: DynamicShapes) -> Generator[int]:
     for name, which in dims.items():
         value = arguments.get(name)
         if value is None:
@@ -96,13 +130,11 @@ def mark_dynamic(arguments: Mapping[str, Any], dims: DynamicArgDims, kind: Dynam
             )
         for tensor in tensors:
             for dim in dims_of(which, tensor):
-                size = tensor.shape[dim]
-                sizes.append(size)
+                yield tensor.shape[dim]
                 if kind is DynamicShapes.UNBACKED:
                     torch_internals.mark_unbacked(tensor, dim)
                 else:
                     torch_internals.mark_dynamic(tensor, dim)
-    return sizes
 
 
 def widened(arguments: dict[str, Any], dims: DynamicArgDims) -> dict[str, Any]:

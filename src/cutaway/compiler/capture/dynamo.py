@@ -18,9 +18,9 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.capture.regions import inline_regions, repeated_layers_once
+from cutaway.compiler.capture.regions import inline_regions, repeated_classes, repeated_layers_once
 from cutaway.compiler.config import CompilationConfig, DynamicShapes, Part
-from cutaway.errors import CaptureError, CutawayError
+from cutaway.errors import CaptureError, CutawayError, InputError
 
 Backend = Callable[[fx.GraphModule, list[Any]], Any]
 
@@ -70,45 +70,60 @@ class Capture:
         Raises:
             CaptureError: the model cannot be captured as one graph, with Dynamo's reason and the line.
         """
-        if self.config.is_off(Part.REGIONS):
-            return self._capture(args, kwargs)
+        if self.config.is_off(Part.REGIONS) or not repeated_classes(self.model):
+            return self._capture_or_explain(args, kwargs)
         try:
             with repeated_layers_once(self.model):
                 return self._capture(args, kwargs)
-        except CutawayError:
-            raise
         except Exception as error:
-            if self.reached:  # the backend's own
+            if self.reached or isinstance(error, CutawayError):
                 raise
-            try:  # what torch cannot do with a compile region may still be one graph
-                captured = self._capture(args, kwargs)
-            except Exception as other:
-                raise _explained(other) from other
+            captured = self._capture_or_explain(args, kwargs)  # without compile regions it may be one graph
             captured.without_regions = f"{type(error).__name__}: {error}".split("\n", 1)[0]
             return captured
+
+    def _capture_or_explain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
+        try:
+            return self._capture(args, kwargs)
+        except Exception as error:
+            if self.reached or isinstance(error, CutawayError):  # not Dynamo's, but of what came after it
+                raise
+            raise _explained(error) from error
 
     def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
         def handed_over(gm: fx.GraphModule, inputs: list[Any]) -> Any:
             self.reached = True
             inline_regions(gm)
-            return self.backend(gm, inputs)
+            shape_env = torch_internals.shape_env_of(gm)
+            compiled = self.backend(gm, inputs)
+            if self.config.evaluate_guards and shape_env is not None:
+                torch_internals.forget_zero_one(shape_env)
+            return compiled
 
         keep = torch_internals.keep_guards if self.config.evaluate_guards else torch_internals.drop_guards
         with _settings(self.config), torch.no_grad():
             compiled = torch.compile(
                 self.forward, backend=handed_over, fullgraph=True, dynamic=False, options={"guard_filter_fn": keep}
             )
-            try:
-                aot = compiled.aot_compile((args, dict(kwargs)))  # pyright: ignore[reportFunctionMemberAccess]
-            except CutawayError:
-                raise
-            except Exception as error:
-                if self.reached or not self.config.is_off(Part.REGIONS):
-                    raise
-                raise _explained(error) from error
-        if not self.config.evaluate_guards:
-            aot.disable_guard_check()
-        return Captured(aot, aot, torch_internals.traced_files(aot))
+            aot = compiled.aot_compile((args, dict(kwargs)))  # pyright: ignore[reportFunctionMemberAccess]
+        return _captured(aot, self.config.evaluate_guards)
+
+
+def _captured(aot: Any, evaluate_guards: bool) -> Captured:
+    """What runs a captured model. torch would check its guards in a way that says nothing of use when one fails."""
+    aot.disable_guard_check()
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        failed = torch_internals.failed_guard(aot, args, kwargs)
+        if failed is not None:
+            raise InputError(
+                "a guard that was made when the model was captured does not hold for this call",
+                failed,
+                "give a call for which it holds, or compile another copy of the model for this kind of call",
+            )
+        return aot(*args, **kwargs)
+
+    return Captured(guarded if evaluate_guards else aot, aot, torch_internals.traced_files(aot))
 
 
 @contextmanager
@@ -121,6 +136,11 @@ def _settings(config: CompilationConfig) -> Generator[None]:
 
 
 _CURES = (
+    (
+        "Size-like symbols",
+        "nobody may ask for the value of an unbacked size, such as the batch under dynamic_shapes='unbacked': take"
+        " backed sizes, use torch.where or torch.cond, or take the branch outside",
+    ),
     ("data-dependent", "a value in a tensor decides what runs: use torch.where or torch.cond, or take it outside"),
     ("Graph break", "torch._dynamo.explain(model)(inputs) lists every break; take the call out of the compiled part"),
     ("could not extract specialized", "use torch.where or torch.cond, or take the branch outside"),
@@ -128,7 +148,6 @@ _CURES = (
         "Constraints violated",
         "the model fixes a dimension that was marked as dynamic: keep it symbolic, or leave it out",
     ),
-    ("GuardOnDataDependentSymNode", "the batch size is unbacked: nobody may ask for its value; use backed sizes"),
 )
 
 
@@ -162,9 +181,7 @@ def revive(data: bytes, forward: Callable[..., Any], evaluate_guards: bool) -> C
     """What :func:`keep` wrote, for the live model. Raises any exception when it cannot be used."""
     function = function_of(forward)
     aot = torch_internals.deserialize_aot(io.BytesIO(data), function.__globals__, _external(forward))
-    if not evaluate_guards:
-        aot.disable_guard_check()
-    return Captured(aot, aot, torch_internals.traced_files(aot))
+    return _captured(aot, evaluate_guards)
 
 
 def _external(forward: Callable[..., Any]) -> dict[str, Any]:
