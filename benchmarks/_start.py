@@ -11,13 +11,14 @@ import json
 import resource
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import _decoder
 import torch
 import torch._dynamo
 import torch._inductor.compile_fx
+from torch._inductor import cpu_vec_isa
 from vllm.compilation import backends as vllm_backends
 from vllm.compilation.counter import compilation_counter
 from vllm.compilation.decorators import support_torch_compile
@@ -46,6 +47,8 @@ class Start:
         capture: until the graph is handed to the backend, Dynamo for the most part; 0 when it was not.
         backend: split, compile, link.
         distinct: of the backend, what compiling pieces took that no earlier one equals.
+        probe: until Inductor knew which vector instructions this machine has: it builds programs that use them, once
+            for each cache folder. Nothing of it depends on the model.
         repeated: of the backend, what the other pieces took; in Cutaway, finding out for all of them that they are.
         pieces: compiled pieces.
         repeats: those of them that equal an earlier one.
@@ -59,6 +62,7 @@ class Start:
     capture: float = 0
     backend: float = 0
     distinct: float = 0
+    probe: float = 0
     repeated: float = 0
     pieces: int = 0
     repeats: int = 0
@@ -92,10 +96,11 @@ def main(side: str, layers: int, opaque_names: bool, on_cpu: bool, profile: str 
     _decoder.define_attention(name_type)
     start = Start(clock=cpu_seconds if on_cpu else perf_counter)
     with torch.no_grad(), contextlib.ExitStack() as stack:
+        time_probe(start, stack)
         torch.manual_seed(0)
         model = (by_vllm if side == "vllm" else by_cutaway)(layers, name_type, start, stack)
         ids = torch.arange(TOKENS) * 7
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(process_time) if on_cpu else cProfile.Profile()
         began, cpu = start.clock(), cpu_seconds()
         with profiler if profile else contextlib.nullcontext():
             model(ids)
@@ -106,6 +111,13 @@ def main(side: str, layers: int, opaque_names: bool, on_cpu: bool, profile: str 
         count(side, model, start)
         start.error = difference(layers, name_type, model)
     print(json.dumps(start.as_json()))
+
+
+def time_probe(start: Start, stack: contextlib.ExitStack) -> None:
+    def probed(_: Any, seconds: float) -> None:
+        start.probe += seconds
+
+    stack.enter_context(timed(start.clock, cpu_vec_isa, "valid_vec_isa_list", probed))
 
 
 def by_vllm(layers: int, name_type: type | None, start: Start, stack: contextlib.ExitStack) -> Model:

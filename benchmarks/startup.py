@@ -105,7 +105,7 @@ def starts(title: str, runs: Runs) -> str:
 
 
 def parts(runs: Runs) -> str:
-    """Where a cold start's time goes."""
+    """Where a cold start's time goes. The last column is of the distinct pieces: see `Start.probe`."""
     columns: dict[str, Callable[[Start], float]] = {
         "capture": lambda run: run["capture"],
         "distinct pieces": lambda run: run["distinct"],
@@ -119,11 +119,19 @@ def parts(runs: Runs) -> str:
             found[0]["pieces"],
             found[0]["repeats"],
             f"{1e3 * median(map(repeated_piece, found)):.2f}",
+            f"{middle(found, 'probe'):.2f}",
         ]
         for count, sides in runs.items()
         for side, found in sides.items()
     ]
-    head = ["cold start", *(f"{name}, s" for name in columns), "pieces", "repeated", "a repeated piece, ms"]
+    head = [
+        "cold start",
+        *(f"{name}, s" for name in columns),
+        "pieces",
+        "repeated",
+        "a repeated piece, ms",
+        "vector probe, s",
+    ]
     return _measure.table(head, rows)
 
 
@@ -198,13 +206,18 @@ def profiled(layers: Sequence[int], arguments: Any) -> str:
     fewest, most = layers[0], layers[-1]
     if fewest == most:
         raise SystemExit("--profile compares two numbers of layers: give --layers 4 24")
-    tables: list[str] = []
-    for side in arguments.sides:
-        files = {count: out / f"{side}_{count}.pstats" for count in (fewest, most)}
-        for count, file in files.items():
-            with tempfile.TemporaryDirectory() as folder:
-                start(side, count, arguments, Path(folder), is_cold=True, profile=file)
-        tables.append(_growth.tables(TITLES[side], files[fewest], files[most], most - fewest))
+    turns = range(1 if arguments.quick else arguments.repeat)
+    files: dict[tuple[str, int], list[Path]] = {}
+    for turn in turns:
+        for side in arguments.sides:
+            for count in (fewest, most):
+                file = out / f"{side}_{count}_{turn}.pstats"
+                with tempfile.TemporaryDirectory() as folder:
+                    start(side, count, arguments, Path(folder), is_cold=True, profile=file)
+                files.setdefault((side, count), []).append(file)
+    tables = [
+        _growth.tables(TITLES[side], files[side, fewest], files[side, most], most - fewest) for side in arguments.sides
+    ]
     return "\n\n".join(tables)
 
 
