@@ -72,7 +72,7 @@ class Part(enum.Enum):
     passes          no pass of ours (or one, by its name)       ``-cc.pass_config``
     cache           every start is cold                         ``VLLM_DISABLE_COMPILE_CACHE``
     regions         every layer traced, equal or not            none
-    parallel        one piece after another                     none
+    parallel        nothing is begun beside the capture         none
     ==============  ==========================================  =============================
     """
 
@@ -174,7 +174,7 @@ class CompilationConfig:
         for name in _SEVERAL:
             object.__setattr__(self, name, _several(name, getattr(self, name)))
         object.__setattr__(self, "compile_ranges", tuple((first, last) for first, last in self.compile_ranges))
-        if not _is_size(self.max_batch):
+        if not _is_number(self.max_batch) or self.max_batch < 1:
             raise ConfigError(f"max_batch cannot be {self.max_batch!r}", cure="give the largest batch size, a number")
         object.__setattr__(self, "dynamic_shapes", _member(DynamicShapes, self.dynamic_shapes))
         object.__setattr__(self, "cudagraph_mode", _member(CUDAGraphMode, self.cudagraph_mode))
@@ -222,19 +222,19 @@ class CompilationConfig:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["keys"] in kinds}
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value > 0
+def _is_number(value: Any) -> bool:
+    return type(value) is int
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and [type(end) for end in value] == [int, int]
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
 
 
 _SEVERAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "splitting_ops": (lambda value: isinstance(value, str), "names of ops"),
     "compile_ranges": (_is_range, "pairs of numbers, the first and the last size"),
-    "compile_sizes": (_is_size, "numbers"),
-    "cudagraph_capture_sizes": (_is_size, "numbers"),
+    "compile_sizes": (_is_number, "numbers"),
+    "cudagraph_capture_sizes": (_is_number, "numbers"),
     "post_grad_passes": (callable, "passes, or functions of a graph"),
     "off": (lambda value: isinstance(value, (str, Part)), "names of parts"),
 }
