@@ -97,14 +97,16 @@ class Store:
                     yield path.parent.name, document
 
     def _check(self, path: Path, facts: FileFacts, editable: bool) -> bool:
-        """Whether a file is as it was put there. One that a person may edit may differ; it must not be empty."""
+        """Whether a file is as it was put there. One that a person may edit may differ, but not be emptied."""
         if not editable:
             files.read_checked(path, facts.sha256, facts.size)
             return True
         content = files.read_checked(path)
+        if facts_of(content) == facts:
+            return True
         if not content.strip():
             raise CacheRefusedError(path, "it is empty")
-        return hashlib.sha256(content).hexdigest() == facts.sha256
+        return False
 
     def _entry(self, key: str) -> Path:
         return self._base / "entries" / key[:2] / key
@@ -272,7 +274,7 @@ def _edits(folder: Path, path: Path, content: Mapping[str, bytes]) -> dict[str, 
             found[name] = file.read_bytes()
         elif name.endswith(".py") and (known is None or name in known):
             text = file.read_bytes()
-            recorded_digest = known and known[name]
-            if text.strip() and text != content.get(name) and hashlib.sha256(text).hexdigest() != recorded_digest:
-                found[f"{name}{_KEPT}"] = text
+            digest = hashlib.sha256(text).hexdigest()
+            if text.strip() and text != content.get(name) and digest != (known or {}).get(name):
+                found[f"{name}.{digest[:8]}{_KEPT}"] = text
     return found
