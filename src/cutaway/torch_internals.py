@@ -1070,3 +1070,13 @@ def define_on_demand(namespace: str, define: Callable[[torch.library.Library, st
     """
     if not isinstance(vars(torch.ops).get(namespace), _OnDemand):
         setattr(torch.ops, namespace, _OnDemand(namespace, define))
+
+
+def probe_vector_instructions() -> None:
+    """Let Inductor find out what the processor can do; it keeps the answer (torch/_inductor/cpu_vec_isa.py).
+
+    The answer comes from small C++ programs that are built and run, once for a process.
+    """
+    from torch._inductor.cpu_vec_isa import valid_vec_isa_list  # noqa: PLC0415  (Inductor is heavy)
+
+    valid_vec_isa_list()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
@@ -130,6 +131,17 @@ class CompiledForward:
                 callback()
             return self._call
 
+    def _prepare(self, backend: CutawayBackend) -> None:
+        """Let the compiler begin beside the capture. What goes wrong there goes wrong again where it is needed."""
+        if self.session.config.is_off(Part.PARALLEL):
+            return
+
+        def prepare() -> None:
+            with contextlib.suppress(Exception):
+                backend.compiler.prepare({weight.device.type for weight in self.model.parameters()} or {"cpu"})
+
+        threading.Thread(target=prepare, name="cutaway-prepare", daemon=True).start()
+
     def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Captured, InputContract]:
         session, dims = self.session, self.dims
         if dims is None:
@@ -155,6 +167,7 @@ class CompiledForward:
             finally:
                 loading.reset(token)
             if captured is None:
+                self._prepare(backend)
                 capture = Capture(self.model, self.forward, session.config, backend)
                 with (
                     marked_dynamic(by_name, dims, session.config.dynamic_shapes) as backend.marked,

@@ -117,7 +117,7 @@ class CutawayBackend:
 
     def _split(self, gm: fx.GraphModule) -> tuple[fx.GraphModule, list[SplitItem]]:
         whole = self.config.is_off(Part.SPLIT) or self.config.use_inductor_graph_partition
-        split_gm, items = split_graph(gm, () if whole else self.config.splitting_ops)
+        split_gm, items = split_graph(gm, None if whole else self.config.splitting_ops)
         lift_constants(split_gm, items)
         return split_gm, items
 

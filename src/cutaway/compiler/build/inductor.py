@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class InductorCompiler(CompilerInterface):
         self.form = form
         self.settings = dict(settings or {})
         self.cached = cached
+        self._probing = threading.Lock()
         if not cached:
             self.settings["force_disable_caches"] = True
 
@@ -49,8 +51,16 @@ class InductorCompiler(CompilerInterface):
             "gpu": f"{device.name} sm_{device.major}{device.minor}" if device is not None else None,
         }
 
+    def prepare(self, devices: Collection[str]) -> None:
+        """Find out what vector instructions the processor has, by building small programs: seconds of waiting."""
+        if "cpu" in devices:
+            with self._probing:
+                torch_internals.probe_vector_instructions()
+
     def compile(self, task: Task) -> Compiled:
         """Compile one piece for one range. Whatever Inductor raises goes through."""
+        with self._probing:  # what is being found out need not be found out twice
+            pass
         watch = KernelWatch()
         with watch.watching(), torch.no_grad():
             artifact = torch_internals.standalone_compile(

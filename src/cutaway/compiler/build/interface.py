@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,13 @@ class CompilerInterface(ABC):
     @abstractmethod
     def factors(self) -> dict[str, Any]:
         """All that makes its artifacts differ besides task and options: versions, settings of the process, machine."""
+
+    def prepare(self, devices: Collection[str]) -> None:  # noqa: B027  (most have nothing to begin)
+        """Begin what needs no graph (called in a thread of its own, while the model is being captured).
+
+        Args:
+            devices: types of the devices that the model is on: ``cpu``, ``cuda``.
+        """
 
     @abstractmethod
     def compile(self, task: Task) -> Compiled:
