@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from torch import fx
@@ -62,11 +63,17 @@ class Observer:
     def compiling(self) -> Generator[None]:
         """Within the compile of the model."""
         with ExitStack() as stack:
-            stack.enter_context(at(compilation=self.tag, model=self.model))
+            stack.enter_context(at(compilation=self._name(), model=self.model))
             for _, hooks in self.recordings:
                 hooks.graphs.append(_flattened)
                 stack.callback(hooks.graphs.remove, _flattened)
             yield
+
+    def _name(self) -> str:
+        """The tag, or ``tag~2`` for another model of the same tag: each has a compilation of its own in the dump."""
+        known = {name for recorder, _ in self.recordings for name in recorder.compilations}
+        names = (self.tag if number == 1 else f"{self.tag}~{number}" for number in count(1))
+        return next(name for name in names if name not in known)
 
     def before_split(self, gm: fx.GraphModule) -> None:
         """The whole graph, as it is before it is cut."""
