@@ -15,6 +15,7 @@ from cutaway.dump.schema import Node, NodeTable
 from cutaway.errors import DumpError, SelectorError
 from cutaway.record.layers import render_layers
 from cutaway.record.layers.rows import renamed_input
+from cutaway.record.layers.words import blocks
 
 _NUMBER = re.compile(r"\d+")
 
@@ -102,7 +103,7 @@ class Snapshot(schema.SnapshotTaken, tag="snapshot", dict=True):
             cure = f"did you mean {' or '.join(near)}" if near else f"the layers are {', '.join(self.layers)}"
             raise SelectorError(f"no layer matches {only!r}", "", cure, candidates=near)
         path = self.selector.partition("/")[2] or self.selector
-        counts = [f"{len(self.layers)} layers", f"{self.node_count} nodes"]
+        counts = [f"{len(blocks(list(self.layers)))} layers", f"{self.node_count} nodes"]
         facts = [path, self.dump.model(self.compilation), self.compilation, *counts]
         header: list[str] = []
         if self.owner is not self:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cutaway.record import texts
 from cutaway.record.compilation import Compilation
+from cutaway.record.layers.words import blocks
 from cutaway.stages import STAGES
 
 _README = """# What lies here
@@ -140,7 +141,7 @@ def _equal_pieces(compilation: Compilation) -> dict[str, list[str]]:
 def _piece_rows(rows: list[dict[str, Any]], equal: Mapping[str, list[str]]) -> list[str]:
     layers = {row["piece"]: row["layers"] for row in rows if row.get("stage") == "piece" and "layers" in row}
     return [
-        f"| {piece} | {texts.some(texts.blocks(layers.get(piece, [])))} | {texts.some(others) or '—'} |"
+        f"| {piece} | {texts.some(blocks(layers.get(piece, [])))} | {texts.some(others) or '—'} |"
         for piece, others in equal.items()
     ]
 

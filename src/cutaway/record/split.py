@@ -12,6 +12,7 @@ from cutaway.record import texts
 from cutaway.record.compilation import Compilation
 from cutaway.record.context import at
 from cutaway.record.fingerprint import fingerprint
+from cutaway.record.layers.words import blocks
 from cutaway.record.nodes import Table, layers_of
 from cutaway.record.origins import Origin, Remembered, find_origins
 from cutaway.record.recorder import Recorder
@@ -42,7 +43,7 @@ def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[s
     for equal in by_graph.values():
         compilation.equal_pieces.update({piece: [other for other in equal if other != piece] for piece in equal})
     for piece, table in tables.items():
-        compilation.piece_layers[piece] = texts.some(texts.blocks(layers_of(table)))
+        compilation.piece_layers[piece] = texts.some(blocks(layers_of(table)))
     origins = (
         stitching_origins(split_gm, {name: inside[piece] for name, piece in pieces.items()}, previous.remembered)
         if previous

@@ -9,12 +9,12 @@ from typing import Any
 
 from cutaway.record.compilation import Compilation
 from cutaway.record.layers import render_layers
+from cutaway.record.layers.words import blocks
 from cutaway.record.nodes import short_name
 from cutaway.record.runnable import sizes_of
 from cutaway.stages import stage
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 
 
 def as_json(value: Any) -> str:
@@ -27,18 +27,6 @@ def node_table(fingerprint: str, table: Mapping[str, Any], schema: int) -> str:
     head = {"schema": schema, "fingerprint": fingerprint, **{k: v for k, v in table.items() if k != "nodes"}}
     lines = ",\n".join(map(_encode, table["nodes"]))
     return f'{_encode(head)[:-1]},"nodes":[\n{lines}\n]}}\n'
-
-
-def blocks(layers: list[str]) -> list[str]:
-    """The layers of a graph in a few words: ``layers.0.mlp.act_fn`` counts as its block ``layers.0``."""
-    found: dict[str, None] = {}
-    for fqn in layers:
-        match = _BLOCK.match(fqn)
-        if match:
-            found.setdefault(match.group(1))
-        elif "." not in fqn and not any(other.startswith(f"{fqn}.") for other in layers):
-            found.setdefault(fqn)
-    return list(found)
 
 
 def first_line(text: str | None) -> str | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cutaway.record import texts
 from cutaway.record.compilation import Compilation
+from cutaway.record.layers.words import blocks
 
 FACTS: dict[str, Any] = {
     "selector": "backbone/piece_02/range_1_8/post_grad", "stage": "post_grad", "pass": "FusionPass",
@@ -63,7 +64,7 @@ def test_code_says_whose_it_is_in_comments_of_its_language(file: str, sign: str)
     ],
 )
 def test_layers_in_a_few_words(layers: list[str], found: list[str]) -> None:
-    assert texts.blocks(layers) == found
+    assert blocks(layers) == found
 
 
 def test_a_long_list_is_cut_and_counted() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 
 REFERENCE = "\0"
 """Stands for a reference to a node in the text of a right-hand side."""
@@ -151,3 +154,15 @@ def _factors(expression: int | str) -> tuple[int, list[str]]:
     for part in parts:
         number *= int(part) if part.isdecimal() else 1
     return number, sorted(part for part in parts if not part.isdecimal())
+
+
+def blocks(layers: list[str]) -> list[str]:
+    """The layers of a graph in a few words: ``layers.0.mlp.act_fn`` counts as its block ``layers.0``."""
+    found: dict[str, None] = {}
+    for fqn in layers:
+        match = _BLOCK.match(fqn)
+        if match:
+            found.setdefault(match.group(1))
+        elif "." not in fqn and not any(other.startswith(f"{fqn}.") for other in layers):
+            found.setdefault(fqn)
+    return list(found)
