@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,14 @@ from typing import Any
 import torch
 from torch import fx
 from torch._dynamo.source import LocalSource
+from torch._library.opaque_object import register_opaque_type
+from torch._opaque_base import OpaqueBase
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.build.ranges import Range
+from cutaway.compiler.cache.factors import key_of, piece_factors
 from cutaway.compiler.cache.manager import Built, CacheEvent, CompilerManager
 from cutaway.compiler.cache.store import Store
 from cutaway.compiler.config import CompilationConfig
@@ -54,7 +58,7 @@ class Piece:
     def given(self, name: str, value: Any) -> fx.Node:
         """An input: a real tensor is made a fake one."""
         if isinstance(value, torch.Tensor) and not hasattr(value, "fake_mode"):
-            value = self.mode.from_tensor(value)
+            value = self.mode.from_tensor(value, static_shapes=True)
         self.inputs.append(value)
         node = self.graph.placeholder(name)
         node.meta["example_value"] = value
@@ -179,3 +183,130 @@ def files_of(root: Path) -> dict[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and "locks" not in path.parts
     }
+
+
+def factors(task: Task, **config: Any) -> dict[str, Any]:
+    return piece_factors(task, SourceCompiler(), CompilationConfig(**config))
+
+
+def key(task: Task, **config: Any) -> str:
+    return key_of(factors(task, **config))
+
+
+class Pass:
+    def __init__(self, uuid: Any = "1") -> None:
+        self.known = uuid
+
+    def __call__(self, graph: fx.Graph) -> None:
+        raise AssertionError("nothing is compiled here")
+
+    def uuid(self) -> Any:
+        return self.known
+
+
+def plain(**facts: Any) -> Task:
+    """``x * 2 @ w + b`` with what is asked for."""
+    piece = Piece(facts.get("batch", 4), facts.get("name", "x"), facts.get("most"))
+    x = piece.x(dtype=facts.get("dtype", torch.float32))
+    weight = facts.get("weight", lambda: torch.empty(8, 8, dtype=facts.get("dtype", torch.float32)))()
+    w = piece.given(facts.get("called", "w"), weight)
+    b = piece.given("b", weight[0] if facts.get("tied") else torch.empty(8, dtype=facts.get("dtype", torch.float32)))
+    y = piece.call(torch.mul, x, facts.get("by", 2.0))
+    y = piece.call(torch.matmul, *((y, w) if not facts.get("swapped") else (x, w)))
+    y = piece.call(facts.get("op", torch.add), y, b)
+    if "renamed" in facts:
+        y.name = facts["renamed"]
+    return piece.task(y, span=facts.get("span", SPAN), name=facts.get("task", "piece_00"))
+
+
+def with_constant(*values: torch.Tensor) -> Task:
+    piece = Piece()
+    x = piece.x(values[0].numel())
+    root = torch.nn.Module()
+    for index, value in enumerate(values):
+        root.register_buffer(f"held_{index}", value)
+        held = piece.graph.get_attr(f"held_{index}")
+        held.meta["example_value"] = piece.mode.from_tensor(value, static_shapes=True)
+        x = piece.call(torch.add, x, held)
+    return piece.task(x, root=root)
+
+
+class Opaque(OpaqueBase):
+    """A constant that is an object."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __fx_repr__(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__name__}({self.value!r})", {type(self).__name__: type(self)}
+
+
+class Hoisted(Opaque):
+    """One that is handed on, whatever it is."""
+
+
+class Nameless(OpaqueBase):
+    """One that cannot be told from its like."""
+
+    def __init__(self) -> None:
+        self.held = object()
+
+
+register_opaque_type(Opaque, typ="value")
+register_opaque_type(Hoisted, typ="value", hoist=True)
+register_opaque_type(Nameless, typ="reference")
+
+
+def with_argument(value: Any) -> Task:
+    """A call with a constant argument that is no number."""
+    piece = Piece()
+    x = piece.x()
+    node = piece.graph.call_function(torch.ops.aten.mul.Tensor, (x, 1.0))
+    node.meta["example_value"] = x.meta["example_value"]
+    task = piece.task(node)
+    node.args = (x, value)  # no code is made of it
+    return task
+
+
+def with_input(value: Any) -> Task:
+    piece = Piece()
+    x = piece.x()
+    piece.given("handed", value)
+    return piece.task(piece.call(torch.mul, x, 2.0))
+
+
+def calling(target: Callable[..., Any]) -> Task:
+    piece = Piece()
+    x = piece.x()
+    node = piece.graph.call_function(target, (x,))
+    node.meta["example_value"] = x.meta["example_value"]
+    return piece.task(node)
+
+
+def local(factor: Any) -> Callable[..., Any]:
+    def scale(x: torch.Tensor) -> torch.Tensor:
+        return x * factor
+
+    return scale
+
+
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def documents() -> list[dict[str, Any]]:
+    """Keys that depend on sources, sets, closures and objects."""
+    torch.set_num_threads(1)
+    tasks = [plain(), with_constant(torch.ones(8)), with_argument(Opaque("a")), with_input(Hoisted("b"))]
+    passes = (Pass(("1", 2)), local(frozenset({"a", "b", "c"})), twice)
+    return [factors(task, post_grad_passes=passes, cache_factors={"set": {"x", "y", "z"}}) for task in tasks]
+
+
+def tell() -> None:
+    print(json.dumps(documents()))

@@ -114,9 +114,9 @@ def _backends() -> dict[str, Any]:
     return {
         "precision": {
             "all": backends.fp32_precision,
-            "cuda.matmul": matmul.fp32_precision,
+            "cuda.matmul": _precision(matmul.fp32_precision),
             "cudnn.conv": backends.cudnn.conv.fp32_precision,
-            "mkldnn.matmul": backends.mkldnn.matmul.fp32_precision,
+            "mkldnn.matmul": _precision(backends.mkldnn.matmul.fp32_precision),
             "mkldnn.conv": backends.mkldnn.conv.fp32_precision,
             "fp16 reduction": str(matmul.allow_fp16_reduced_precision_reduction),
             "bf16 reduction": str(matmul.allow_bf16_reduced_precision_reduction),
@@ -130,6 +130,12 @@ def _backends() -> dict[str, Any]:
             "cudnn": backends.cuda.cudnn_sdp_enabled(),
         },
     }
+
+
+def _precision(of_product: str) -> str:
+    """What holds: where nothing was set, it is that of all; where that was not either, full precision."""
+    every: str = getattr(torch.backends, "fp32_precision", "none")
+    return next((known for known in (of_product, every) if known != "none"), "ieee")
 
 
 def _settings() -> dict[str, Any]:

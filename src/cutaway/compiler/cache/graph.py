@@ -25,6 +25,7 @@ from cutaway.record.values import node_value
 
 _PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
 _OF_TORCH = Path(torch.__file__).parent
 
@@ -35,8 +36,17 @@ def graph_factors(gm: fx.GraphModule) -> dict[str, Any]:
     Raises:
         UncacheableError: something in the graph cannot be told from its like.
     """
-    table = TableBuilder().build(gm)
+    table = _without_addresses(TableBuilder().build(gm))
     return {"fingerprint": fingerprint(table), "ops": op_counts(table), **_Beyond(gm).found()}
+
+
+def _without_addresses(value: Any) -> Any:
+    """A node table without the addresses in the ``repr`` of objects; their values stand beside the fingerprint."""
+    if isinstance(value, dict):
+        return {key: _without_addresses(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_addresses(part) for part in value]
+    return _ADDRESS.sub("", value) if isinstance(value, str) and " at 0x" in value else value
 
 
 def input_factors(inputs: Sequence[Any]) -> dict[str, Any]:

@@ -148,13 +148,19 @@ class _Walk:
         return found
 
     def members(self, kind: type, where: str) -> Any:
+        """A class's source and loaded methods; of a local one also what its methods hold."""
+        where = f"{where} ({_name(kind)})"
         functions = {
-            name: self.value(part, f"{where} ({_name(kind)}.{name})")
+            name: part
             for name, held in sorted(vars(kind).items())
             if isinstance(part := _underlying(held), types.FunctionType) and not _is_made(part)
         }
+        if import_path(kind) is None:
+            described: Any = {name: self.value(part, f"{where}.{name}") for name, part in functions.items()}
+        else:
+            described = {name: code_digest(part.__code__) for name, part in functions.items()}
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        return [_name(kind), functions, self.source(kind.__module__, file, f"{where} ({_name(kind)})")]
+        return [_name(kind), described, self.source(kind.__module__, file, where)]
 
     def instance(self, value: Any, where: str) -> Any:
         """Its ``uuid()``, an expression that makes it, or its class and state."""
@@ -182,7 +188,7 @@ class _Walk:
             raise UncacheableError(where, f"uuid() of {_name(type(value))} raised {error!r}") from error
         if known is None:
             raise UncacheableError(where, f"uuid() of {_name(type(value))} is None")
-        return self.value(known, where)
+        return self.value(known, f"{where} (uuid() of {_name(type(value))})")
 
 
 def tensor_digest(value: torch.Tensor, where: str) -> str:
@@ -230,7 +236,7 @@ def _is_open(kind: type) -> bool:
     """Whether all state of a class's objects lies in their ``__dict__``."""
     own = kind.__mro__[:-1]
     made_in_c = any(not part.__flags__ & _HEAPTYPE or type(part).__name__ == "pybind11_type" for part in own)
-    return not made_in_c and not any(vars(part).get("__slots__") for part in own)
+    return bool(own) and not made_in_c and not any(vars(part).get("__slots__") for part in own)
 
 
 def _content(cell: Any) -> Any:
