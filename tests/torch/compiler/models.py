@@ -1,9 +1,10 @@
-"""Models to compile: small decoders with attention as a custom op, dense and mixture-of-experts, and Hugging Face's."""
+"""Models to compile: small decoders with attention as a custom op, dense and mixture-of-experts; ways to compare."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -128,8 +129,35 @@ def decoder(**sizes: int) -> Decoder:
     return Decoder(Sizes(**sizes)).eval()
 
 
+#: How far two orders of summation may be apart: relative and absolute.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 4e-2}
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Assert that two results are equal within their dtype's tolerance."""
+    tolerance = TOLERANCE[wanted.dtype]
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
 def same(model: Callable[..., torch.Tensor], compiled: Callable[..., torch.Tensor], number: int) -> None:
-    """Assert that a compiled model gives what the model gives, within float32's tolerance."""
+    """Assert that a compiled model gives what the model gives."""
     ids = tokens(number)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(ids), model(ids), rtol=1e-4, atol=1e-4)
+        close(compiled(ids), model(ids))
+
+
+class Block(nn.Module):
+    """Eight features through a linear layer, then through a function: the least model, for what models do wrong."""
+
+    def __init__(self, then: Callable[..., Any] = torch.relu) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.then = then
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.then(self.linear(x))
+
+
+def rows(number: int) -> torch.Tensor:
+    """Input of a :class:`Block`, ``float32[number, 8]``."""
+    return torch.randn(number, 8)

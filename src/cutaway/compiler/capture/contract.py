@@ -59,9 +59,12 @@ class _ConstantSpec:
     value: Any
 
     def wrong(self, value: Any) -> str | None:
-        if type(value) is type(self.value) and value == self.value:
+        if value is self.value:
             return None
-        return f"it is {value!r}, and {self.value!r} was compiled in"
+        if type(value) is type(self.value) and repr(value) == repr(self.value):  # tells -0.0 from 0.0, and knows NaN
+            return None
+        given = repr(value) if isinstance(value, _PLAIN) else f"a {type(value).__name__}"
+        return f"it is {given}, and {self.value!r} was compiled in"
 
 
 @dataclass(frozen=True)
