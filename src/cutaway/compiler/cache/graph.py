@@ -199,7 +199,7 @@ class _Beyond:
 
     def function(self, place: str, node: fx.Node, where: str) -> None:
         target = node.target
-        kernels = torch_internals.triton_kernels_of(node)
+        kernels = _triton(node, where)
         if kernels:
             self.kernels[place] = [
                 [sources.digest(source), stable.stable(constants, where)] for source, constants in kernels
@@ -230,6 +230,13 @@ class _Beyond:
             self.arguments(place, (value.start, value.stop, value.step), where)
         elif not torch_internals.overloads_of(value) and not torch_internals.is_higher_order(value):
             self.values |= _named(f"{place}/{len(self.values)}", value, stable.stable(value, where))
+
+
+def _triton(node: fx.Node, where: str) -> list[tuple[str, Any]]:
+    try:
+        return torch_internals.triton_kernels_of(node)
+    except Exception as error:  # whatever is no kernel of a Triton that is installed
+        raise UncacheableError(where, f"the source of its Triton kernel cannot be had ({error!r})") from error
 
 
 def _named(place: str, value: Any, facts: Any) -> dict[str, Any]:

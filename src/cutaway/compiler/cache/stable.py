@@ -32,7 +32,7 @@ from cutaway.compiler.cache.sources import (
 _DEEPEST = 24
 _TORCH_VALUES = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _IN_C = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType)
-_HEAPTYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: classes without it are C, and keep state where none can look
+_OF_AN_EMPTY_CLASS = (type("Empty", (), {}).__basicsize__, 0)  # others are written in C, or have slots
 
 
 def canonical(value: Any) -> str:
@@ -173,7 +173,7 @@ class _Walk:
             return {"expression": expression[0], "names": names}
         if dataclasses.is_dataclass(value):
             state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        elif _is_open(type(value)):
+        elif _is_open(value):
             state = dict(vars(value))
         else:
             raise UncacheableError(
@@ -232,11 +232,10 @@ def _plain(value: Any) -> Any:
     return {"torch": str(value)} if isinstance(value, _TORCH_VALUES) else _NOT_PLAIN
 
 
-def _is_open(kind: type) -> bool:
-    """Whether all state of a class's objects lies in their ``__dict__``."""
-    own = kind.__mro__[:-1]
-    made_in_c = any(not part.__flags__ & _HEAPTYPE or type(part).__name__ == "pybind11_type" for part in own)
-    return bool(own) and not made_in_c and not any(vars(part).get("__slots__") for part in own)
+def _is_open(value: Any) -> bool:
+    """Whether all state of an object lies in its ``__dict__``: it is no larger than that of an empty class."""
+    kind = type(value)
+    return hasattr(value, "__dict__") and (kind.__basicsize__, kind.__itemsize__) == _OF_AN_EMPTY_CLASS
 
 
 def _content(cell: Any) -> Any:
