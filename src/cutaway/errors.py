@@ -15,7 +15,7 @@
 Each says *what* happened, *why*, and the *cure*; `str(error)` joins the three:
 
     >>> print(DumpError("nothing to read at 'dmp'", "the folder does not exist", "check the path"))
-    nothing to read at 'dmp'. the folder does not exist. check the path.
+    nothing to read at 'dmp'. The folder does not exist. Check the path.
 
 Anything else that escapes from Cutaway is a bug in Cutaway.
 """
@@ -39,7 +39,18 @@ class CutawayError(Exception):
         self.cure = cure
 
     def __str__(self) -> str:
-        return " ".join(f"{part}." for part in (self.what, self.why, self.cure) if part)
+        further = " ".join(_sentence(part) for part in (self.why, self.cure) if part)
+        return f"{_stopped(self.what)} {further}".rstrip()
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop; a name at the beginning (``max_bytes``, ``a/b``) stays as it is."""
+    word = text.split(maxsplit=1)[0].rstrip(",:;") if text.split() else ""
+    return _stopped(text[0].upper() + text[1:] if word.isalpha() and word.islower() else text)
+
+
+def _stopped(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 class RecordError(CutawayError):

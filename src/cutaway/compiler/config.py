@@ -266,7 +266,7 @@ def _member(kind: type[enum.Enum], value: Any) -> Any:
 
 def _nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?".removesuffix("?") if near else ""
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _checked(made: Callable[..., None]) -> Callable[..., None]:

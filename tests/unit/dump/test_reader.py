@@ -76,7 +76,7 @@ class TestWhere:
             load(process.parent, run="run_002")
 
     def test_no_such_folder(self, root: Path) -> None:
-        with pytest.raises(DumpError, match=r"no dump at .*did you mean .*dump"):
+        with pytest.raises(DumpError, match=r"no dump at .*Did you mean .*dump"):
             load(root.with_name("dumb"))
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ class TestWhere:
     def test_a_folder_with_other_things(self, tmp_path: Path) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
         (tmp_path / "a" / "manifest.json").write_text("{}")
-        with pytest.raises(DumpError, match=r"no manifest\.jsonl lies in it"):
+        with pytest.raises(DumpError, match=r"No manifest\.jsonl lies in it"):
             load(tmp_path)
 
     def test_a_file(self, process: Path) -> None:
@@ -108,7 +108,7 @@ class TestWhatIsInIt:
         assert dump.complete
 
     def test_a_compilation_that_is_not_there(self, root: Path) -> None:
-        with pytest.raises(SelectorError, match="did you mean backbone"):
+        with pytest.raises(SelectorError, match="Did you mean backbone"):
             load(root)["backbon"]
 
     def test_pieces_and_ranges(self, root: Path) -> None:
@@ -247,7 +247,7 @@ class TestFind:
         [("backbone/captrued", "backbone/captured"), ("execution_cod3", "backbone/execution_code")],
     )
     def test_a_slip_of_the_pen(self, root: Path, wanted: str, near: str) -> None:
-        with pytest.raises(SelectorError, match="did you mean") as error:
+        with pytest.raises(SelectorError, match="Did you mean") as error:
             load(root).find(wanted)
         assert near in error.value.candidates
 
@@ -257,7 +257,7 @@ class TestFind:
             load(root).find(wanted)
 
     def test_a_pass_that_changed_nothing(self, root: Path) -> None:
-        with pytest.raises(SelectorError, match="the graph stayed as it was") as error:
+        with pytest.raises(SelectorError, match="The graph stayed as it was") as error:
             load(root).find("range_8_8/post_grad.0.NoOpEliminationPass")
         assert error.value.candidates == ("backbone/piece_02/range_8_8/before_post_grad",)
 
@@ -312,12 +312,12 @@ class TestDamage:
 
     def test_a_newer_schema(self, process: Path) -> None:
         edit(process, 0, schema=2)
-        with pytest.raises(SchemaError, match=r"newer Cutaway\. it has schema 2, this one reads up to 1\. upgrade"):
+        with pytest.raises(SchemaError, match=r"newer Cutaway\. It has schema 2, this one reads up to 1\. Upgrade"):
             load(process)
 
     def test_a_newer_schema_whose_run_event_changed(self, process: Path) -> None:
         edit(process, 0, schema=7, argv="a text")
-        with pytest.raises(SchemaError, match="it has schema 7"):
+        with pytest.raises(SchemaError, match="It has schema 7"):
             load(process)
 
     def test_a_newer_node_table(self, process: Path) -> None:
@@ -359,7 +359,7 @@ class TestDamage:
             ({"args": [{"dict": [1]}]}, "malformed dict"),
             ({"args": [{"sym": 3}]}, "an argument sym that is no text"),
             ({"args": [{"a": 1, "b": 2}]}, "the keys"),
-            ({"id": 0}, "two nodes have the id 0"),
+            ({"id": 0}, "Two nodes have the id 0"),
             ({"name": 3}, "Expected `str`, got `int`"),
         ],
     )
@@ -452,7 +452,7 @@ def test_every_error_is_a_cutaway_error() -> None:
         assert issubclass(error, CutawayError)
     assert issubclass(SchemaError, DumpError)
     assert issubclass(SelectorError, DumpError)
-    assert str(DumpError("what", "why", "cure")) == "what. why. cure."
+    assert str(DumpError("what", "why", "cure")) == "what. Why. Cure."
     assert str(DumpError("what")) == "what."
 
 

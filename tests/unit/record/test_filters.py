@@ -65,7 +65,7 @@ class TestErrors:
         with pytest.raises(UsageError, match="CUTAWAY_ONLY does not understand") as caught:
             Filters.parse(f"function=f {text}")
         assert repr(text) in str(caught.value)
-        assert "for example: CUTAWAY_ONLY=" in str(caught.value)
+        assert "For example: CUTAWAY_ONLY=" in str(caught.value)
 
     def test_the_example_of_the_error_is_understood(self) -> None:
         with pytest.raises(UsageError) as caught:
