@@ -79,7 +79,7 @@ def test_what_cannot_be_told_exactly_is_refused() -> None:
         cuts(["aten::softmax"], torch.nn.functional.softmax, -1)
     with pytest.raises(SplitError, match=r"Tensor.split, a function in Python"):
         cuts(["aten::split"], "split", 2)
-    with pytest.raises(SplitError, match=r"one overload of aten::add. node add calls _operator.add.*aten::add"):
+    with pytest.raises(SplitError, match=r"one overload of aten::add. Node add calls _operator.add.*aten::add"):
         cuts(["aten::add.Tensor"], operator.add, 2)
     assert not cuts(["aten::relu"], torch.nn.functional.softmax, -1)
 
