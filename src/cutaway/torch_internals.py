@@ -25,7 +25,7 @@ import io
 import re
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -560,6 +560,13 @@ def failed_guard(aot: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str
     return next(iter(info.verbose_code_parts), "a guard that torch does not name")
 
 
+def is_skipped(function: Callable[..., Any]) -> bool:
+    """Whether Dynamo would not trace this function as the first (torch/_dynamo/trace_rules.py): torch's own files."""
+    from torch._dynamo import trace_rules  # noqa: PLC0415  (Dynamo is heavy)
+
+    return bool(trace_rules.check(function))
+
+
 def traced_files(aot: Any) -> tuple[str, ...]:
     """Names of the modules whose code was traced, from Dynamo's own record (``SourceInfo``)."""
     return tuple(sorted({source.module for source in aot._artifacts.source_info.inlined_sources}))
@@ -804,6 +811,17 @@ def size_with(size: Any, symbol: Any, value: int) -> int | None:
 def overload_of_custom_op(op: Any) -> Any:
     """The OpOverload of what ``torch.library.custom_op`` returned (torch/_library/custom_ops.py); None for others."""
     return op._opoverload if isinstance(op, torch._library.custom_ops.CustomOpDef) else None
+
+
+def forget_generated_code(paths: Collection[Path]) -> None:
+    """Let files of generated code be read again when they are loaded (PyCodeCache in torch/_inductor/codecache.py).
+
+    Inductor reads each path once in a process, so that what a person edits after that would have no effect.
+    """
+    codecache = loaded("torch._inductor.codecache")
+    known: dict[str, Any] = codecache.PyCodeCache.modules_no_attr if codecache is not None else {}
+    for path in [path for path in known if Path(path) in paths]:
+        del known[path]
 
 
 # -- what an artifact depends on ----------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from cutaway.record.values import node_value
 _PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_NUMBERS = ("kernel_idx", "constant_args_idx")  # of torch's side table, given as kernels are met
 _NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
 _OF_TORCH = Path(torch.__file__).parent
 
@@ -36,16 +37,22 @@ def graph_factors(gm: fx.GraphModule) -> dict[str, Any]:
     Raises:
         UncacheableError: something in the graph cannot be told from its like.
     """
-    table = _without_addresses(TableBuilder().build(gm))
+    table = _without_accidents(TableBuilder().build(gm))
     return {"fingerprint": fingerprint(table), "ops": op_counts(table), **_Beyond(gm).found()}
 
 
-def _without_addresses(value: Any) -> Any:
-    """A node table without the addresses in the ``repr`` of objects; their values stand beside the fingerprint."""
+def _without_accidents(value: Any) -> Any:
+    """A node table without what depends on the process: addresses of objects, and numbers of Triton kernels.
+
+    What the objects and kernels are stands beside the fingerprint.
+    """
     if isinstance(value, dict):
-        return {key: _without_addresses(part) for key, part in value.items()}
+        return {
+            key: None if key in _NUMBERS and isinstance(part, int) else _without_accidents(part)
+            for key, part in value.items()
+        }
     if isinstance(value, list):
-        return [_without_addresses(part) for part in value]
+        return [_without_accidents(part) for part in value]
     return _ADDRESS.sub("", value) if isinstance(value, str) and " at 0x" in value else value
 
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+from cutaway import torch_internals
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.cache.factors import Factors, UncacheableError, key_of, piece_factors
 from cutaway.compiler.cache.store import CacheRefusedError, Entry, Store
@@ -181,6 +182,8 @@ class CompilerManager:
     def _load(self, store: Store, entry: Entry) -> Runnable:
         for name in entry.edited:
             _log.info("using %s, which was edited since it was generated", entry.places[name])
+        if entry.form == "unpacked":
+            torch_internals.forget_generated_code({*entry.places.values()})
         with entry.folder(writable=store.is_writable) as folder:
             return self.compiler.load(folder, entry.form)
 
