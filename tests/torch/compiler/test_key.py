@@ -38,6 +38,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import python
 
+from cutaway.compiler.build.eager import EagerCompiler
 from cutaway.compiler.build.interface import Task
 from cutaway.compiler.build.ranges import Range
 from cutaway.compiler.cache.factors import UncacheableError, compare, key_of, piece_factors
@@ -119,6 +120,15 @@ class TestTheCompiler:
         compilers = [SourceCompiler(), SourceCompiler(factors={"version": 1}), Other(), Named()]
         keys = {key_of(piece_factors(scaled(), compiler, CompilationConfig())) for compiler in compilers}
         assert len(keys) == 4
+
+    def test_its_source_keys_also_behind_another_one(self) -> None:
+        class Front(SourceCompiler):
+            compiler = SourceCompiler()
+
+        documents = [piece_factors(scaled(), compiler, CompilationConfig()) for compiler in (SourceCompiler(), Front())]
+        assert documents[0] == documents[1]
+        assert len(documents[0]["compiler"]["source"]) == 64
+        assert "source" not in piece_factors(scaled(), EagerCompiler(), CompilationConfig())["compiler"]
 
     def test_its_options_key(self) -> None:
         assert len({key(scaled()), key(scaled(max_autotune=True)), key(scaled(max_autotune=False))}) == 3

@@ -17,13 +17,15 @@ of them. The idea of keeping the raw factors is vLLM's; there, the graph is not 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cutaway.compiler.build.interface import CompilerInterface, Task
 from cutaway.compiler.cache import sources, stable
+from cutaway.compiler.cache.custom_ops import custom_op_factors
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
-from cutaway.compiler.cache.graph import custom_op_factors, devices_of, graph_factors, input_factors
+from cutaway.compiler.cache.graph import devices_of, graph_factors, input_factors, nodes_of
 from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.compiler.config import CompilationConfig, Part
 
@@ -51,18 +53,28 @@ def piece_factors(task: Task, compiler: CompilerInterface, config: CompilationCo
         "torch": torch_factors(devices, {**config.inductor, **task.options}),
         "environment": environment_factors(devices),
         "cutaway": cutaway_factors(),
-        "custom_ops": custom_op_factors(task.graph),
+        "custom_ops": custom_op_factors(node for _, node, _ in nodes_of(task.graph)),
     }
 
 
 def compiler_factors(compiler: CompilerInterface) -> Factors:
-    """Name, class and factors of a compiler."""
+    """Name, class and factors of a compiler; of one that does not come with Cutaway also its source file, if any.
+
+    A compiler that stands in front of another (as its ``compiler``) counts as that one.
+    """
+    inner = getattr(compiler, "compiler", None)
+    if isinstance(inner, CompilerInterface):
+        return compiler_factors(inner)
     kind = type(compiler)
-    return {
+    found: Factors = {
         "name": compiler.name,
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "factors": stable.stable(compiler.factors(), f"the factors of the compiler {compiler.name}"),
     }
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is not None and not kind.__module__.startswith("cutaway."):
+        found["source"] = sources.file_digest(file, f"the compiler {compiler.name}")
+    return found
 
 
 def config_factors(config: CompilationConfig) -> Factors:

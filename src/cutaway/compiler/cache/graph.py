@@ -1,16 +1,14 @@
 """What of a piece's graph and inputs its artifact depends on.
 
 The fingerprint (:mod:`cutaway.record.fingerprint`) says which operators are called how, up to names. It does not
-cover what stands here: which inputs share memory, what constants and opaque objects hold, what functions that are no
-operators do, and who wrote the operators that do not come with torch.
+cover what stands here: which inputs share memory, what constants and opaque objects hold, and what functions
+do that are no operators.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import FunctionType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.compiler.cache import sources, stable
+from cutaway.compiler.cache.custom_ops import called_operators
 from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.record.fingerprint import fingerprint, ordered
 from cutaway.record.nodes import TableBuilder, op_counts, target_name
@@ -27,8 +26,6 @@ _PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NUMBERS = ("kernel_idx", "constant_args_idx")  # of torch's side table, given as kernels are met
-_NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
-_OF_TORCH = Path(torch.__file__).parent
 
 
 def graph_factors(gm: fx.GraphModule) -> dict[str, Any]:
@@ -71,18 +68,6 @@ def devices_of(gm: fx.GraphModule, inputs: Sequence[Any]) -> list[str]:
     values = [node_value(node) for _, node, _ in nodes_of(gm)]
     flat = [part for value in (*inputs, *values) for part in (value if isinstance(value, (list, tuple)) else [value])]
     return sorted({str(value.device) for value in flat if isinstance(value, torch.Tensor)})
-
-
-def custom_op_factors(gm: fx.GraphModule) -> dict[str, Any]:
-    """The ``custom_ops`` section: for every operator that does not come with torch, its schema and its sources.
-
-    Raises:
-        UncacheableError: an operator is written in Python and has no source file, or tracing goes into it and it was
-            compiled into a library.
-    """
-    overloads = {overload.name(): overload for _, node, _ in nodes_of(gm) for overload in _overloads(node)}
-    found = {name: _op(overloads[name]) for name in sorted(overloads)}
-    return {name: facts for name, facts in found.items() if facts}
 
 
 def nodes_of(gm: fx.GraphModule, prefix: str = "") -> Iterator[tuple[str, fx.Node, fx.GraphModule]]:
@@ -189,7 +174,7 @@ class _Beyond:
     def attribute(self, place: str, node: fx.Node, held: Any) -> None:
         if isinstance(held, fx.GraphModule):
             if node.op == "call_module":  # the fingerprint goes into graphs that are arguments, not into those called
-                self.values[place] = {"graph": fingerprint(TableBuilder().build(held))}
+                self.values[place] = {"graph": fingerprint(_without_accidents(TableBuilder().build(held)))}
         elif isinstance(held, torch.Tensor):
             self.constants.append((place, held))
         elif node.op == "call_module":
@@ -214,7 +199,7 @@ class _Beyond:
         if torch_internals.is_higher_order(target):
             if not sources.comes_with_python_or_torch(type(target).__module__):
                 self.values[place] = stable.stable(type(target), where)
-        elif not _overloads(node):
+        elif not called_operators(node):
             self.values |= _named(place, target, stable.stable(target, where))
 
     def arguments(self, place: str, value: Any, where: str) -> None:
@@ -256,56 +241,3 @@ def _named(place: str, value: Any, facts: Any) -> dict[str, Any]:
 
 def _has_nodes(value: Any) -> bool:
     return any(isinstance(part, fx.Node) or (isinstance(part, (list, tuple)) and _has_nodes(part)) for part in value)
-
-
-def _overloads(node: fx.Node) -> list[Any]:
-    """The operators that a node calls or hands to a higher-order one."""
-    if node.op != "call_function":
-        return []
-    handed = node.args if torch_internals.is_higher_order(node.target) else ()
-    handed = (*handed, *node.kwargs.values()) if handed else handed
-    return [overload for target in (node.target, *handed) for overload in torch_internals.overloads_of(target)]
-
-
-def _op(overload: Any) -> dict[str, Any]:
-    """Schema and sources of an operator; nothing when torch's version says it all."""
-    name = overload.name()
-    functions = [
-        function for made in torch_internals.python_functions_of(overload) for function in _written_by_users(made)
-    ]
-    builtin = overload.namespace in ("aten", "prim", "prims")
-    files = [] if builtin else [file for file in torch_internals.files_that_register(overload) if _is_users(file)]
-    if not functions and not files:
-        return {}
-    native = [file for file in files if file.endswith(_NATIVE) and not Path(file).exists()]
-    if native and torch_internals.is_composite(overload) and not any("/csrc/" in file for file in native):
-        raise UncacheableError(f"operator {name}", "tracing goes into it, and it was compiled into a library")
-    digests = {file: sources.file_digest(file, f"operator {name}") for file in files if file not in native}
-    return {
-        "schema": torch_internals.schema_of_op(overload),
-        "sources": sorted({f"{Path(file).name} {content}" for file, content in digests.items()}),
-        "functions": sorted({stable.canonical(stable.stable(function, f"operator {name}")) for function in functions}),
-    }
-
-
-def _is_users(file: str) -> bool:
-    return file != "/dev/null" and not Path(file).is_relative_to(_OF_TORCH)
-
-
-def _written_by_users(function: Callable[..., Any], depth: int = 0) -> list[FunctionType]:
-    """A function, or those that torch has wrapped in it; none when it is torch's own."""
-    if not isinstance(function, FunctionType):
-        inner = [getattr(function, "func", None), getattr(function, "__func__", None)]
-        return [found for part in inner if callable(part) and depth < 4 for found in _written_by_users(part, depth + 1)]
-    if not sources.comes_with_python_or_torch(function.__module__) and _is_users(function.__code__.co_filename):
-        return [function]
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    inner = [part for part in (*cells, getattr(function, "__wrapped__", None)) if callable(part)]
-    return [found for part in inner if depth < 4 for found in _written_by_users(part, depth + 1)]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # a name that is bound later
-        return False

@@ -1,0 +1,85 @@
+"""Operators that do not come with torch: who edits one must not be given what was compiled with the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.compiler.cache import sources, stable
+from cutaway.compiler.cache.sources import UncacheableError
+
+_NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
+_OF_TORCH = Path(torch.__file__).parent
+
+
+def custom_op_factors(nodes: Iterable[fx.Node]) -> dict[str, Any]:
+    """The ``custom_ops`` section: schema and sources of every operator called that does not come with torch.
+
+    A source is the whole file, because a kernel calls what stands beside it; what it imports does not count.
+
+    Raises:
+        UncacheableError: an operator is written in Python and has no source file, or tracing goes into it and it was
+            compiled into a library.
+    """
+    overloads = {overload.name(): overload for node in nodes for overload in called_operators(node)}
+    found = {name: _op(overloads[name]) for name in sorted(overloads)}
+    return {name: facts for name, facts in found.items() if facts}
+
+
+def called_operators(node: fx.Node) -> list[Any]:
+    """The operators that a node calls or hands to a higher-order one."""
+    if node.op != "call_function":
+        return []
+    handed = node.args if torch_internals.is_higher_order(node.target) else ()
+    handed = (*handed, *node.kwargs.values()) if handed else handed
+    return [overload for target in (node.target, *handed) for overload in torch_internals.overloads_of(target)]
+
+
+def _op(overload: Any) -> dict[str, Any]:
+    """Schema and sources of an operator; nothing when torch's version says it all."""
+    name = overload.name()
+    functions = [
+        function for made in torch_internals.python_functions_of(overload) for function in _written_by_users(made)
+    ]
+    builtin = overload.namespace in ("aten", "prim", "prims")
+    files = [] if builtin else [file for file in torch_internals.files_that_register(overload) if _is_users(file)]
+    if not functions and not files:
+        return {}
+    native = [file for file in files if file.endswith(_NATIVE) and not Path(file).exists()]
+    if native and torch_internals.is_composite(overload) and not any("/csrc/" in file for file in native):
+        raise UncacheableError(f"operator {name}", "tracing goes into it, and it was compiled into a library")
+    digests = {file: sources.file_digest(file, f"operator {name}") for file in files if file not in native}
+    return {
+        "schema": torch_internals.schema_of_op(overload),
+        "sources": sorted({f"{Path(file).name} {content}" for file, content in digests.items()}),
+        "functions": sorted({stable.canonical(stable.stable(function, f"operator {name}")) for function in functions}),
+    }
+
+
+def _is_users(file: str) -> bool:
+    return file != "/dev/null" and not Path(file).is_relative_to(_OF_TORCH)
+
+
+def _written_by_users(function: Callable[..., Any], depth: int = 0) -> list[FunctionType]:
+    """A function, or those that torch has wrapped in it; none when it is torch's own."""
+    if not isinstance(function, FunctionType):
+        inner = [getattr(function, "func", None), getattr(function, "__func__", None)]
+        return [found for part in inner if callable(part) and depth < 4 for found in _written_by_users(part, depth + 1)]
+    if not sources.comes_with_python_or_torch(function.__module__) and _is_users(function.__code__.co_filename):
+        return [function]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    inner = [part for part in (*cells, getattr(function, "__wrapped__", None)) if callable(part)]
+    return [found for part in inner if depth < 4 for found in _written_by_users(part, depth + 1)]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a name that is bound later
+        return False
