@@ -22,10 +22,12 @@ import copy
 import ctypes
 import functools
 import io
+import platform
 import re
 import sys
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -450,6 +452,14 @@ def fake_mode_of(value: torch.Tensor) -> Any:
     return getattr(value, "fake_mode", None)
 
 
+def fake_like(value: Any) -> torch.Tensor:
+    """A fake tensor of the same kind with memory of its own; made directly, half as dear as by an op in the mode."""
+    from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC0415  (only when capturing)
+
+    meta = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    return FakeTensor(value.fake_mode, meta.requires_grad_(value.requires_grad), value.device)
+
+
 def without_guards(fake_mode: Any) -> Any:
     """Within the block, what is asked of symbolic sizes adds no guard (ShapeEnv.suppress_guards)."""
     shape_env = fake_mode.shape_env
@@ -550,6 +560,8 @@ def forget_zero_one(shape_env: Any) -> None:
     for symbol, found in list(shape_env.var_to_range.items()):
         if found.lower == 2:
             shape_env.var_to_range[symbol] = ValueRanges(0, found.upper)
+        # torch's own cache adds this one where another run had taken the size to be so.
+        shape_env.guards[:] = [guard for guard in shape_env.guards if guard.expr != (symbol >= 2)]
 
 
 def failed_guard(aot: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -984,6 +996,11 @@ def standalone_compile(graph: fx.GraphModule, inputs: Sequence[Any], **options: 
     return inductor.standalone_compile(graph, list(inputs), **options)
 
 
+def cause_of(error: Exception) -> Exception:
+    """What Inductor raised its own error for (torch/_inductor/exc.py), or the error itself."""
+    return getattr(error, "inner_exception", error)
+
+
 def load_unpacked_artifact(folder: Path) -> Callable[..., Any]:
     """An artifact that was kept as files (torch/_inductor/standalone_compile.py)."""
     import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
@@ -1093,8 +1110,12 @@ def define_on_demand(namespace: str, define: Callable[[torch.library.Library, st
 def probe_vector_instructions() -> None:
     """Let Inductor find out what the processor can do; it keeps the answer (torch/_inductor/cpu_vec_isa.py).
 
-    The answer comes from small C++ programs that are built and run, once for a process.
+    The answer comes from small C++ programs that are built and run, once for a process; here several at a time.
     """
-    from torch._inductor.cpu_vec_isa import valid_vec_isa_list  # noqa: PLC0415  (Inductor is heavy)
+    from torch._inductor import cpu_vec_isa  # noqa: PLC0415  (Inductor is heavy)
 
-    valid_vec_isa_list()
+    with contextlib.suppress(Exception), ThreadPoolExecutor(max_workers=4) as pool:
+        flags = cpu_vec_isa.x86_isa_checker() if platform.machine() in ("x86_64", "AMD64") else []
+        likely = [isa for isa in cpu_vec_isa.supported_vec_isa_list if all(f in flags for f in str(isa).split())]
+        list(pool.map(bool, likely))
+    cpu_vec_isa.valid_vec_isa_list()

@@ -5,6 +5,7 @@ vLLM's ``VllmBackend`` is the model. The steps are the folders, in their order.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -22,7 +23,7 @@ from cutaway.compiler.build.ranges import Range, make_ranges
 from cutaway.compiler.cache.manager import CacheEvent, CompilerManager
 from cutaway.compiler.cache.store import Store
 from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_demands, check_dynamic
-from cutaway.compiler.config import CUDAGraphMode, Part
+from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, Part
 from cutaway.compiler.link.assembler import LinkedModel, assemble
 from cutaway.compiler.link.buffers import make_copy_and_call
 from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
@@ -37,8 +38,9 @@ from cutaway.compiler.split.item import SplitItem
 from cutaway.compiler.split.lift import lift_constants
 from cutaway.compiler.split.partition import split_graph
 from cutaway.compiler.split.same import differences
-from cutaway.errors import CompileError
+from cutaway.errors import CompileError, CutawayError
 
+_WITHOUT_COMPILER = 'correct what it says, or run pieces as they were captured: off=["inductor"]'
 _ALL_SIZES = 256  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
@@ -67,6 +69,7 @@ class CutawayBackend:
         self.pool = GraphPool()
         self.marked: Sequence[int] = ()  # sizes of the dynamic dimensions in the example
         self.branches: torch_internals.Branches | None = None  # what the model's Python asked of sizes
+        self.captures_again = False  # whether Dynamo captures anew, of itself, where a guard does not hold
         self.is_kept = False  # whether every piece is in the store
         self._stored: set[str] = set()
         self.progress = Progress(self.config.progress)
@@ -81,8 +84,17 @@ class CutawayBackend:
 
     @contextmanager
     def _within(self, task: Task) -> Generator[None]:
-        with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
-            yield
+        try:
+            with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
+                yield
+        except Exception as error:
+            what = f"{self.compiler.name} cannot compile {task.name} for batch sizes {task.range}"
+            cause = torch_internals.cause_of(error)
+            if isinstance(cause, CutawayError):
+                raise CompileError(what, f"{cause.what}: {cause.why}", cause.cure) from error
+            why = f"{type(cause).__name__}: {str(cause).strip()}".split("\n", 1)[0]
+            cure = "take backed sizes (dynamic_shapes)" if "data-dependent" in why else _WITHOUT_COMPILER
+            raise CompileError(what, why, cure) from error
 
     def __call__(self, gm: fx.GraphModule, inputs: Sequence[Any]) -> LinkedModel:
         """Compile a graph as Dynamo hands it over: flat, every node with its ``example_value``.
@@ -98,7 +110,8 @@ class CutawayBackend:
         ranges = make_ranges(self.config)
         check_dynamic(gm, self.marked)
         batch = batch_symbol(gm, self.marked)
-        check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)
+        if not self.captures_again:
+            check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)
         if batch.symbol is None:  # nothing varies: one compile, whatever the ranges
             ranges = ranges[-1:]
         self.observer.before_split(gm)
@@ -240,14 +253,14 @@ def _sizes_to_check(ranges: Sequence[Range]) -> list[int]:
 def registered(gm: fx.GraphModule, example_inputs: Sequence[Any], **options: Any) -> Any:
     """``torch.compile(model, backend="cutaway", options={...})``: options are fields of the configuration.
 
-    Dynamo keeps its guards and compiles again where they fail, as with any backend.
+    Dynamo keeps its guards and compiles again where they fail, as with any backend; so there may be branches on the
+    batch size, and it is as large as it likes when no option says otherwise.
     """
-    from cutaway.compiler.config import CompilationConfig  # noqa: PLC0415
-
     if torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in example_inputs):
         raise CompileError(
             'backend="cutaway" compiles for inference', "an input needs a gradient", "call the model in torch.no_grad()"
         )
-    session = Session(CompilationConfig(**options.get("options", options) or {}))
-    observer = Observer.of(session.config, session.tag, "")
-    return CutawayBackend(session, observer)(gm, example_inputs)
+    session = Session(CompilationConfig.of({"max_batch": sys.maxsize, **(options.get("options") or {})}))
+    backend = CutawayBackend(session, Observer.of(session.config, session.tag, ""))
+    backend.captures_again = True
+    return backend(gm, example_inputs)

@@ -174,6 +174,11 @@ class CompilationConfig:
         for name in _SEVERAL:
             object.__setattr__(self, name, _several(name, getattr(self, name)))
         object.__setattr__(self, "compile_ranges", tuple((first, last) for first, last in self.compile_ranges))
+        for name in ("inductor", "cache_factors"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(
+                    f"{name} cannot be {getattr(self, name)!r}", "it takes a mapping", "write {name: value}"
+                )
         if not _is_number(self.max_batch) or self.max_batch < 1:
             raise ConfigError(f"max_batch cannot be {self.max_batch!r}", cure="give the largest batch size, a number")
         object.__setattr__(self, "dynamic_shapes", _member(DynamicShapes, self.dynamic_shapes))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from compiler.models import Block, close, decoder, rows, tokens
+from compiler.models import Block, Experts, Sizes, close, decoder, rows, tokens
 from torch import nn
 
 import cutaway
@@ -93,6 +93,12 @@ class TestModelsThatCannotBeOneGraph:
         model = compiled(then)
         refused(CaptureError, lambda: model(rows(4)), "as one graph", word, "torch._dynamo.explain")
 
+    def test_a_piece_that_the_compiler_fails_at_is_named(self) -> None:
+        """Inductor asks whether an unbacked size is 1 when it multiplies batches of matrices."""
+        model = cutaway.compile(Experts(Sizes(hidden=8, experts=4)), {"dynamic_shapes": "unbacked", "max_batch": 8})
+        said = ("compile piece_00 for batch sizes 1_8", "Eq(u0, 1)", "take backed sizes")
+        refused(CompileError, lambda: model(rows(4)), *said)
+
     def test_it_can_be_called_again_when_the_cause_is_gone(self) -> None:
         block = Block(_on_data)
         one = cutaway.compile(block, {"backend": "eager"})
@@ -132,6 +138,7 @@ class TestConfigurations:
             ("splitting_ops", "toy::attention"),
             ("off", "inductor"),
             ("post_grad_passes", [3]),
+            ("inductor", 3),
         ],
     )
     def test_a_field_of_a_wrong_type(self, field: str, value: Any) -> None:
@@ -150,7 +157,7 @@ class TestConfigurations:
 
     @pytest.mark.parametrize("backend", ["inducktor", "no.such.module", "torch.nn.Linear", "cutaway.compile"])
     def test_a_backend_that_is_none(self, backend: str) -> None:
-        with pytest.raises(ConfigError, match=f"{backend}.*choose inductor, eager, or the dotted name of a class"):
+        with pytest.raises(ConfigError, match=f"{backend}.*inductor, eager, or the dotted name of a class"):
             compiled(backend=backend)(rows(4))
 
     @pytest.mark.parametrize("model", [torch.relu, Block, None])

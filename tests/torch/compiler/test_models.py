@@ -114,6 +114,29 @@ class TestDynamicKinds:
                 case.compare(model, compiled, number)
 
 
+class TestGuardsAtEveryCall:
+    """That is what evaluate_guards is for: what else was assumed of a call is an error, not a wrong result."""
+
+    def test_one_that_fails_is_named(self) -> None:
+        case = CASES["llama"]
+        model, compiled = case.compiled(backend="eager", evaluate_guards=True)
+        ids = tokens(300).view(3, 100)[:1, :50]  # contiguous, but for a stride that nobody uses
+        with pytest.raises(
+            cutaway.InputError, match=r"a guard .*stride\(\)\[0\] == .*size\(\)\[1\].*compile another copy"
+        ):
+            compiled(input_ids=ids, use_cache=False)
+        case.compare(model, compiled, 50)
+
+    def test_it_holds_for_a_batch_of_one_whatever_torchs_cache_assumed(self) -> None:
+        block = Block()
+        for kind in ("backed", "backed_size_oblivious"):
+            config = {"evaluate_guards": True, "dynamic_shapes": kind, "max_batch": 8, "aot": False}
+            compiled = cutaway.compile(block, config)
+            for number in (4, 1, 8):
+                x = rows(number)
+                close(compiled(x), block(x).detach())
+
+
 class TestABatchOfOne:
     """Dynamo takes 0 and 1 for constants, and every other size to be at least 2."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.errors import ConfigError
+from cutaway.errors import CompileError, ConfigError, CutawayError
 
 if TYPE_CHECKING:
     from cutaway.compiler.build.ranges import Range
@@ -131,7 +131,16 @@ class PostGradPassManager(InductorPass):
                 continue
             if self.watch is not None and gm is not None:
                 self.watch("begin", gm, one.name, number)
-            one(graph)
+            try:
+                one(graph)
+            except CutawayError:
+                raise
+            except Exception as error:
+                raise CompileError(
+                    f"the pass {one.name} failed",
+                    f"{type(error).__name__}: {error}",
+                    f'correct it, or switch it off: off=["pass:{one.name}"]',
+                ) from error
             if self.watch is not None and gm is not None:
                 self.watch("end", gm, one.name, number)
 
