@@ -171,12 +171,10 @@ class _FreshValues:
         mode = torch_internals.fake_mode_of(value)
         if mode is None:
             return value
-        with mode, torch.no_grad(), torch_internals.without_guards(mode):
-            base = self._bases.get(key)
-            if base is not None:
+        base = self._bases.get(key)
+        if base is not None:
+            with mode, torch.no_grad(), torch_internals.without_guards(mode):
                 return torch.as_strided(base, value.shape, value.stride(), value.storage_offset())
-            made = torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device=value.device, requires_grad=value.requires_grad
-            )
+        made = torch_internals.fake_like(value)
         self._bases[key] = made
         return made
