@@ -147,14 +147,18 @@ def _captured(aot: Any, evaluate_guards: bool) -> Captured:
 
 @contextmanager
 def _garbage_left() -> Generator[Callable[[], None]]:
-    """Leave garbage lying until the block ends or the function given is called: a quarter of Dynamo's time otherwise.
+    """Leave garbage lying until the function given is called; from then on, look at newer objects only.
 
-    Tracing makes objects by the million and hardly any garbage, and every collection walks over all that a process
-    with a large model holds.
+    Tracing makes objects by the million and hardly any garbage, while a collection walks over all that a process with
+    a large model holds: a quarter of Dynamo's time, and most of a second whenever Inductor sets one off. An engine
+    that froze its heap itself (``gc.freeze``) finds it frozen afterwards.
     """
     collecting = gc.isenabled()
+    thawed = gc.get_freeze_count() == 0
 
     def collect_again() -> None:
+        if thawed:
+            gc.freeze()
         if collecting:
             gc.enable()
 
@@ -162,7 +166,10 @@ def _garbage_left() -> Generator[Callable[[], None]]:
     try:
         yield collect_again
     finally:
-        collect_again()
+        if thawed:
+            gc.unfreeze()
+        if collecting:
+            gc.enable()
 
 
 @contextmanager
