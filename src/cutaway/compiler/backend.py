@@ -188,13 +188,16 @@ class CutawayBackend:
         """Link a plan out of the store alone. Raises CompileError when an artifact is not there or not whole."""
 
         def runnable(piece: PlannedPiece, span: Range) -> Runnable:
-            found = self.manager.load(piece.keys[span])
+            with self.observer.piece(piece.name, str(span)):
+                found = self.manager.load(piece.keys[span], piece.name, str(span))
             if found is None:
                 raise CompileError(f"the artifact of {piece.name} for {span} is not in the cache")
             return found
 
         with maybe_use_cudagraph_partition_wrapper(self.config, self.session.counters, self.pool):
-            return self._whole(plan, assemble(plan, runnable, self._wrap))
+            linked = assemble(plan, runnable, self._wrap)
+        self.observer.execution_code(plan.code, {piece.name: piece.name for piece in plan.pieces})
+        return self._whole(plan, linked)
 
     def _wrap(self, runnable: Runnable, piece: PlannedPiece) -> Runnable:
         return wrap_with_cudagraph_if_needed(

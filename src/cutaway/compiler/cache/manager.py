@@ -118,9 +118,14 @@ class CompilerManager:
                     found[index] = runnable
         return [Built(found[index], job.key) for index, job in enumerate(jobs)]
 
-    def load(self, key: str) -> Runnable | None:
-        """What has this key, from this process or the store; None when it is not there or is damaged."""
-        return self._find(_Job(None, key, {})) if key else None
+    def load(self, key: str, name: str = "", span: str = "") -> Runnable | None:
+        """What has this key, from this process or the store; None when it is not there or is damaged.
+
+        Args:
+            key: of the artifact.
+            name, span: of the piece and the batch sizes that it is for, as in a :class:`CacheEvent`.
+        """
+        return self._find(_Job(None, key, {}, name, span)) if key else None
 
     # -- one piece ----------------------------------------------------------------------------------------
 
