@@ -95,6 +95,13 @@ class CompiledForward:
         self._contract: InputContract | None = None
         self._takes_self = inspect.ismethod(forward)
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        """A copy, or one that was pickled with its model, is as one that nobody called yet."""
+        return self.model, self.forward, self.session.config, self.dims, self.session.tag
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        CompiledForward.__init__(self, *state)
+
     @property
     def counters(self) -> CompilationCounter:
         """What happened so far."""
@@ -203,6 +210,8 @@ class CompiledModel(torch.nn.Module):
         super().__init__()
         self._orig_mod = model
         self._compiled = forward
+        self.register_state_dict_post_hook(_leave_out_prefix)
+        self.register_load_state_dict_pre_hook(_put_in_prefix)
 
     @property
     def session(self) -> Session:
@@ -221,9 +230,23 @@ class CompiledModel(torch.nn.Module):
         return self._compiled(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_orig_mod":
-            return self._modules["_orig_mod"]
-        return getattr(self._modules["_orig_mod"], name)
+        model = self.__dict__.get("_modules", {}).get("_orig_mod")
+        if name == "_orig_mod" or model is None:
+            return super().__getattr__(name)
+        return getattr(model, name)
+
+
+def _leave_out_prefix(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """State of a compiled model has the names of the model's own."""
+    for key in list(state):
+        if key.startswith(f"{prefix}_orig_mod."):
+            state[prefix + key.removeprefix(f"{prefix}_orig_mod.")] = state.pop(key)
+
+
+def _put_in_prefix(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for key in list(state):
+        if key.startswith(prefix) and not key.startswith(f"{prefix}_orig_mod."):
+            state[f"{prefix}_orig_mod.{key.removeprefix(prefix)}"] = state.pop(key)
 
 
 def compile(  # noqa: A001  (the name that everybody looks for)

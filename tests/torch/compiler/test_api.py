@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,27 @@ from cutaway.compiler import (
 from cutaway.compiler.api import counters_of
 
 EAGER = {"backend": "eager", "max_batch": 300}
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)
+
+
+@support_torch_compile(config=EAGER)
+class Decorated(Plain):
+    pass
+
+
+def _through_a_file(model: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
 
 
 class TestCompile:
@@ -109,6 +132,50 @@ class TestCompile:
         for number in (16, 1, 40):
             x = rows(number)
             close(compiled(x), block(x).detach())
+
+
+class TestCopiesAndFiles:
+    """A compiled model goes wherever a module goes; what comes back is compiled at its own first call."""
+
+    @pytest.mark.parametrize("called", [False, True])
+    @pytest.mark.parametrize("way", [copy.deepcopy, _through_a_file])
+    def test_of_a_compiled_model(self, way: Callable[[Any], Any], called: bool) -> None:
+        compiled = cutaway.compile(Plain(), EAGER, tag="first")
+        x = rows(4)
+        if called:
+            compiled(x)
+        other = way(compiled)
+        assert other.counters.graphs_seen == 0
+        assert other.session.tag == "first"
+        with torch.no_grad():
+            other.linear.weight.zero_()
+        close(other(x), other.linear.bias.detach().expand(4, 8))
+        close(compiled(x), compiled._orig_mod(x).detach())
+        assert other.counters.graphs_seen == 1
+
+    @pytest.mark.parametrize("way", [copy.deepcopy, _through_a_file])
+    def test_of_an_instance_of_a_decorated_class(self, way: Callable[[Any], Any]) -> None:
+        model = Decorated()
+        x = rows(4)
+        wanted = model(x)
+        other = way(model)
+        with torch.no_grad():
+            other.linear.weight.zero_()
+        close(other(x), other.linear.bias.detach().expand(4, 8))
+        close(model(x), wanted)
+        assert counters_of(other) is not counters_of(model)
+
+    def test_the_state_has_the_models_own_names(self) -> None:
+        model, other = Plain(), Plain()
+        compiled = cutaway.compile(other, EAGER)
+        x = rows(4)
+        compiled(x)
+        assert list(compiled.state_dict()) == list(model.state_dict())
+        compiled.load_state_dict(model.state_dict())
+        close(compiled(x), model(x).detach())
+        outer = nn.ModuleDict({"inner": compiled})
+        assert list(outer.state_dict()) == ["inner.linear.weight", "inner.linear.bias"]
+        outer.load_state_dict(outer.state_dict())
 
 
 class TestDecorator:
@@ -252,9 +319,3 @@ class TestConfiguration:
     def test_it_cannot_be_changed(self) -> None:
         with pytest.raises(AttributeError):
             CompilationConfig().max_batch = 3  # type: ignore[misc]
-
-    def test_a_model_that_was_compiled_can_be_copied_before_its_first_call(self) -> None:
-        compiled = cutaway.compile(Block(), EAGER)
-        twin = copy.deepcopy(compiled._orig_mod)
-        x = rows(4)
-        close(cutaway.compile(twin, EAGER)(x), compiled(x))
