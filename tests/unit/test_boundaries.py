@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def _is_private(name: str) -> bool:
     return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "cutaway.torch_internals"])
+@pytest.mark.parametrize("name", [name for name in MODULES if folder(name) != "torch_internals"])
 def test_only_torch_internals_touches_what_is_private(name: str) -> None:
     found = set(private(ast.parse(FILES[name].read_text())))
     if folder(name) == "vllm":  # it touches vLLM's own; there, what is torch's must say so
@@ -173,9 +174,22 @@ def test_only_torch_internals_touches_what_is_private(name: str) -> None:
     assert found == set()
 
 
+def test_all_of_torch_internals_is_reached_through_the_package() -> None:
+    inside = [path for name, path in MODULES.items() if folder(name) == "torch_internals"]
+    functions = [
+        node for path in inside for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
+    package = import_module("cutaway.torch_internals")
+    public = {node.name for node in functions if not node.name.startswith("_")}
+    assert public <= set(package.__all__)
+    others = [name for name in MODULES if folder(name) != "torch_internals"]
+    assert [name for name in others if any(i.startswith("cutaway.torch_internals.") for i in imports(name, True))] == []
+
+
 def test_torch_internals_says_why_of_each_entry() -> None:
-    tree = ast.parse(FILES["cutaway.torch_internals"].read_text())
-    public = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    trees = [ast.parse(path.read_text()) for name, path in MODULES.items() if folder(name) == "torch_internals"]
+    functions = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
+    public = [node for node in functions if not node.name.startswith("_")]
     assert len(public) > 10
     assert [node.name for node in public if not ast.get_docstring(node)] == []
 

@@ -30,7 +30,7 @@ _NO_MATTER = (
     "_TIMEOUT_SECONDS", "_LOGPATH", "_LOGGING", "_LOGGING_FILE", "_WORKER_START", "_LOG", "_PRINT_AUTOTUNING",
     "_NUM_CHOICES_DISPLAYED", "_COMPILE_POOL", "_PROGRESS",
 )  # fmt: skip
-_SHAPE_ARTIFACTS = ("compiler/build", "compiler/passes", "compiler/cache/graph.py", "ops", "torch_internals.py")
+_SHAPE_ARTIFACTS = ("compiler/build", "compiler/passes", "compiler/cache/graph.py", "ops", "torch_internals")
 
 
 def torch_factors(devices: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

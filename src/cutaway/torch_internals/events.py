@@ -1,0 +1,151 @@
+"""Where a compile tells what it does, and what it is about."""
+
+# Here private names are looked up; everywhere else pyright reports them.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway.torch_internals.swap import loaded, patch_method
+
+
+def trace_structured() -> FunctionType:
+    """torch/_logging/_internal.py: every stage reports here, handlers or not; tlparse lives on it."""
+    return torch._logging._internal.trace_structured  # pyright: ignore[reportReturnType]
+
+
+def lazy_format_graph_code() -> FunctionType:
+    """torch/fx/_utils.py: called with the live graph at each stage; only the text is lazy. depyf's hook."""
+    return torch.fx._utils.lazy_format_graph_code  # pyright: ignore[reportReturnType]
+
+
+def graph_transform_observer() -> type | None:
+    """torch/fx/passes/graph_transform_observer.py: entered and left around every named Inductor pass."""
+    module = loaded("torch.fx.passes.graph_transform_observer")
+    return module.GraphTransformObserver if module else None
+
+
+def compiled_fx_graph() -> type | None:
+    """torch/_inductor/output_code.py: ``post_compile`` runs on a miss and on a hit, with the source code."""
+    module = loaded("torch._inductor.output_code")
+    return module.CompiledFxGraph if module else None
+
+
+def kernel_provenance() -> FunctionType | None:
+    """torch/_inductor/debug.py: called for every kernel with the nodes that it was made of, even when off."""
+    module = loaded("torch._inductor.debug")
+    function = getattr(module, "set_kernel_post_grad_provenance_tracing", None)
+    return function if isinstance(function, FunctionType) else None
+
+
+def kernel_origins(node_schedule: Any, is_extern: bool) -> list[str]:
+    """Names of the last graph's nodes that a kernel was made of (``node_schedule`` as Inductor passes it)."""
+    if is_extern:
+        origin = getattr(node_schedule, "origin_node", None)
+        found = [origin] if origin is not None else list(getattr(node_schedule, "origins", ()))
+    else:
+        found = [
+            origin
+            for scheduled in node_schedule
+            if getattr(scheduled, "node", None) is not None
+            for origin in scheduled.node.origins
+        ]
+    return list(dict.fromkeys(node.name for node in found))
+
+
+_capture = threading.local()
+
+
+@contextmanager
+def _capturing() -> Generator[list[fx.GraphModule]]:
+    _capture.graphs = graphs = []
+    try:
+        yield graphs
+    finally:
+        _capture.graphs = None
+
+
+def capture_print_readable() -> Callable[[], None]:
+    """Let :func:`graph_of_payload` see which graph a payload would print. Returns the undo."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def print_readable(self: fx.GraphModule, *args: Any, **kwargs: Any) -> Any:
+            graphs = getattr(_capture, "graphs", None)
+            if graphs is None:
+                return original(self, *args, **kwargs)
+            graphs.append(self)
+            return ""
+
+        return print_readable
+
+    return patch_method(fx.GraphModule, "print_readable", make)
+
+
+def graph_of_payload(payload_fn: Callable[[], Any]) -> fx.GraphModule | None:
+    """The graph that a structured-trace payload is about: exact, and nothing is formatted.
+
+    The payload is called while ``print_readable`` only notes its ``self`` (this thread alone).
+    """
+    with _capturing() as graphs:
+        payload_fn()
+    return graphs[-1] if graphs else None
+
+
+def current_compile_id() -> str | None:
+    """Dynamo's id of the compile on this thread, such as ``0/1`` (frame 0, second compile)."""
+    compile_id = torch._guards.CompileContext.current_compile_id()
+    return str(compile_id) if compile_id is not None else None
+
+
+def caller(match: Callable[[dict[str, Any]], bool], depth: int = 25) -> dict[str, Any] | None:
+    """Locals of the nearest calling frame that ``match`` accepts, at most ``depth`` frames up.
+
+    Used at the few places where torch names a fact (which function, forward or backward) only in a local.
+    """
+    frame = sys._getframe(1)
+    for _ in range(depth):
+        if frame is None:
+            return None
+        if match(frame.f_locals):
+            return frame.f_locals
+        frame = frame.f_back
+    return None
+
+
+def captured_function() -> tuple[CodeType, dict[str, Any]] | None:
+    """Code object and argument values of the function that Dynamo has just captured on this stack."""
+    found = caller(lambda names: type(names.get("self")).__name__ == "OutputGraph", depth=30)
+    if found is None:
+        return None
+    translator = found["self"].root_tx
+    code, values = translator.f_code, dict(getattr(translator, "f_locals", {}) or {})
+    if code.co_filename == torch._dynamo.external_utils.__file__ and "fn" in values:
+        return _wrapped(code, values["fn"])
+    return code, values
+
+
+def _wrapped(code: CodeType, function: Any) -> tuple[CodeType, dict[str, Any]]:
+    """What a frame of torch/_dynamo/external_utils.py stands around: a module or function of torch itself."""
+    if isinstance(function, torch.nn.Module):
+        return type(function).forward.__code__, {"self": function}
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return getattr(function, "__code__", code.replace(co_name=name, co_qualname=name)), {}
+
+
+def graph_break_of(gm: fx.GraphModule) -> str | None:
+    """Why Dynamo ended this graph early (torch/_dynamo/output_graph.py, GraphCompileReason), if it did."""
+    reason = getattr(gm, "compile_subgraph_reason", None)
+    if reason is None or not getattr(reason, "graph_break", False):
+        return None
+    stack = getattr(reason, "user_stack", None) or []
+    where = f" at {stack[-1].filename}:{stack[-1].lineno}: {stack[-1].line}" if stack else ""
+    return f"{reason.reason}{where}"
