@@ -400,14 +400,14 @@ class TestTheWrapperClassByName:
     @pytest.mark.parametrize(
         ("name", "near"),
         [
-            ("cutaway.compiler.run.cuda_graph.CudaGraphWraper", "did you mean .*cuda_graph.CUDAGraphWrapper"),
+            ("cutaway.compiler.run.cuda_graph.CudaGraphWraper", "Did you mean .*cuda_graph.CUDAGraphWrapper"),
             (
                 "cutaway.compiler.run.cudagraph.CUDAGraphWrapper",
                 "No module named .* mean .*cuda_graph.CUDAGraphWrapper",
             ),
-            ("cutaway.compiler.run.graphs.RecordingGraph", "no such class. did you mean .*graphs.RecordingGraphs"),
+            ("cutaway.compiler.run.graphs.RecordingGraph", "no such class. Did you mean .*graphs.RecordingGraphs"),
             ("cutaway.compiler.run.graphs.gc", "no such class"),
-            ("nothing", "give the dotted name of a class"),
+            ("nothing", "Give the dotted name of a class"),
         ],
     )
     def test_a_wrong_name_is_answered_with_the_nearest(self, name: str, near: str) -> None:

@@ -50,7 +50,7 @@ class TestContext:
         assert seen == [None, False]
 
     def test_a_batch_runs_in_one_mode(self) -> None:
-        with pytest.raises(ConfigError, match="give FULL or PIECEWISE"), batch_context(BatchDescriptor(8), BOTH):
+        with pytest.raises(ConfigError, match="Give FULL or PIECEWISE"), batch_context(BatchDescriptor(8), BOTH):
             pass
 
     def test_descriptors_are_equal_by_what_they_say(self) -> None:

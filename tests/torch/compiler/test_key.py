@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,14 @@ from cutaway.compiler.build.interface import Task
 from cutaway.compiler.build.ranges import Range
 from cutaway.compiler.cache.factors import UncacheableError, compare, key_of, piece_factors
 from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, DynamicShapes
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def named(value: object) -> str:
+    """A parameter's name that is the same in every process."""
+    return _ADDRESS.sub("", repr(value))
+
 
 MISS: dict[str, Any] = {
     "inductor": {"max_autotune": True},
@@ -102,7 +111,7 @@ class TestTheConfiguration:
         assert keys == [key(scaled(), cache_factors={"x": value}) for value in values]
 
     @pytest.mark.parametrize(
-        "value", [object(), torch.Generator(), iter("a"), torch.ones(2).untyped_storage()], ids=repr
+        "value", [object(), torch.Generator(), iter("a"), torch.ones(2).untyped_storage()], ids=named
     )
     def test_what_is_known_by_its_address_has_no_key(self, value: object) -> None:
         with pytest.raises(UncacheableError, match=r"config\.cache_factors\.x"):
@@ -153,7 +162,7 @@ class TestTheGraph:
             {"span": Range(2, 64)},
             {"span": Range(1, 64, is_single_size=True)},
         ],
-        ids=str,
+        ids=named,
     )
     def test_misses_when_it_changes(self, facts: dict[str, Any]) -> None:
         assert key(plain()) != key(plain(**facts))
@@ -162,7 +171,7 @@ class TestTheGraph:
     @pytest.mark.parametrize(
         "facts",
         [{"batch": 7}, {"name": "other"}, {"called": "v"}, {"renamed": "sum_of_all"}, {"task": "piece_09"}],
-        ids=str,
+        ids=named,
     )
     def test_hits_when_only_names_or_the_example_change(self, facts: dict[str, Any]) -> None:
         assert key(plain()) == key(plain(**facts))
@@ -300,7 +309,7 @@ class TestPasses:
             (local(1), local(2), False),
             (local(twice), local(local), False),
         ],
-        ids=repr,
+        ids=named,
     )
     def test_key_by_their_uuid_or_their_source(self, one: Any, other: Any, hits: bool) -> None:
         assert (key(scaled(), post_grad_passes=(one,)) == key(scaled(), post_grad_passes=(other,))) is hits
@@ -420,6 +429,7 @@ class TestTheProcess:
             ("TORCH_TRACE", True),
             ("CUTAWAY_DUMP", True),
         ],
+        ids=named,
     )
     def test_variables_key_or_do_not(self, monkeypatch: pytest.MonkeyPatch, variable: str, hits: bool) -> None:
         one = key(scaled())

@@ -38,12 +38,12 @@ def test_a_name_is_every_overload_and_with_a_dot_it_is_one() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("cutting::scael", "the nearest that exist are cutting::scale"),
+        ("cutting::scael", "The nearest that exist are cutting::scale"),
         ("cuttings::scale", "cutting::scale"),
         ("aten::scaled_dot_product_atention", "aten::scaled_dot_product_attention"),
-        ("aten.add", "'aten.add' is not the name of an op. the nearest that exist are .*aten::add.*namespace::name"),
-        ("aten::add.Tensr", "the op aten::add has no overload 'Tensr'. it has Tensor, Scalar"),
-        ("qqqq::zzzzzz", "nothing of a similar name is registered"),
+        ("aten.add", "'aten.add' is not the name of an op. The nearest that exist are .*aten::add.*namespace::name"),
+        ("aten::add.Tensr", "the op aten::add has no overload 'Tensr'. It has Tensor, Scalar"),
+        ("qqqq::zzzzzz", "Nothing of a similar name is registered"),
     ],
 )
 def test_a_name_that_does_not_exist_is_answered_with_the_nearest(name: str, says: str) -> None:
