@@ -22,7 +22,7 @@ ORDER = (
 # Within the compiler, too.
 COMPILER = (
     "config", "counters", "session", "capture", "split", "passes", "build", "cache", "link", "run", "observe",
-    "progress", "backend", "api",
+    "progress", "backend", "forward", "api",
 )  # fmt: skip
 MODULES = {
     "cutaway." + ".".join(path.relative_to(SRC).with_suffix("").parts): path
