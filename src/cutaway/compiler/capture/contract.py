@@ -6,7 +6,10 @@ are held to what they were, but for the dynamic dimensions, and whatever differs
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +21,7 @@ from cutaway.errors import InputError
 
 _RECOMPILE = "nothing is compiled again at run time; compile another copy of the model for this kind of call"
 _PLAIN = (bool, int, float, str, bytes, type(None))
+_VALUES = (*_PLAIN, complex, enum.Enum, slice, range, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,30 @@ class _ConstantSpec:
             return None
         if type(value) is type(self.value) and repr(value) == repr(self.value):  # tells -0.0 from 0.0, and knows NaN
             return None
-        given = repr(value) if isinstance(value, _PLAIN) else f"a {type(value).__name__}"
+        given = repr(value) if isinstance(value, _VALUES) else f"a {type(value).__name__}"
         return f"it is {given}, and {self.value!r} was compiled in"
 
 
 @dataclass(frozen=True)
+class _SetSpec:
+    """A set: its members were compiled in. They are sorted, for the text is part of a key."""
+
+    kind: type
+    members: tuple[str, ...]
+
+    @classmethod
+    def of(cls, value: Any) -> _SetSpec:
+        return cls(type(value), tuple(sorted(map(repr, value))))
+
+    def wrong(self, value: Any) -> str | None:
+        if type(value) is self.kind and self.of(value) == self:
+            return None
+        return f"it holds other members than {', '.join(self.members)}"
+
+
+@dataclass(frozen=True)
 class _ContainerSpec:
-    """A tuple, list or mapping of such."""
+    """A tuple, list, mapping or dataclass of such."""
 
     kind: type
     parts: tuple[tuple[Any, Any], ...]
@@ -98,15 +119,25 @@ class _ObjectSpec:
 
 
 def _parts_of(value: Any) -> list[tuple[Any, Any]]:
+    if dataclasses.is_dataclass(value):
+        return [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
     return list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+
+
+def _is_container(value: Any) -> bool:
+    named = isinstance(value, tuple) and hasattr(value, "_fields")
+    data = dataclasses.is_dataclass(value) and not isinstance(value, (type, torch.nn.Module))
+    return type(value) in (tuple, list, dict, OrderedDict, torch.Size) or named or data
 
 
 def _spec(value: Any, dynamic: int | Any) -> Any:
     if isinstance(value, torch.Tensor):
         return _TensorSpec.of(value, dims_of(dynamic, value) if dynamic is not None else [])
-    if isinstance(value, _PLAIN):
+    if isinstance(value, _VALUES):
         return _ConstantSpec(value)
-    if type(value) in (tuple, list, dict):
+    if isinstance(value, (set, frozenset)):
+        return _SetSpec.of(value)
+    if _is_container(value):
         return _ContainerSpec(type(value), tuple((key, _spec(part, dynamic)) for key, part in _parts_of(value)))
     return _ObjectSpec(type(value))
 
@@ -124,6 +155,7 @@ class InputContract:
     def __init__(
         self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dims: DynamicArgDims
     ) -> None:
+        self.autocast = _autocast()
         self.signature = inspect.signature(forward)
         self.form = (len(args), tuple(kwargs))
         self.given = self._by_name(args, kwargs)
@@ -143,6 +175,14 @@ class InputContract:
         Raises:
             InputError: an argument is not what it was; it is named, with what it was.
         """
+        if (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda") or self.autocast) and (
+            _autocast() != self.autocast
+        ):
+            raise InputError(
+                "autocast is not as it was when the model was captured",
+                f"it is {_autocast() or 'off'}, and was {self.autocast or 'off'}",
+                _RECOMPILE,
+            )
         if (len(args), tuple(kwargs)) != self.form:
             args, kwargs = self._rearranged(args, kwargs)
         for where, spec in self._plan:
@@ -189,7 +229,16 @@ class InputContract:
 
     def described(self) -> dict[str, str]:
         """The contract as text by argument: part of the key of a captured model."""
-        return {"form": repr(self.form), **{name: repr(spec) for name, spec in self.specs.items()}}
+        return {
+            "form": repr(self.form),
+            "autocast": repr(self.autocast),
+            **{name: repr(spec) for name, spec in self.specs.items()},
+        }
+
+
+def _autocast() -> tuple[tuple[str, torch.dtype], ...]:
+    """What autocast does now, by device: it was compiled in."""
+    return tuple((kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind))
 
 
 def _broken(name: str, text: str) -> InputError:

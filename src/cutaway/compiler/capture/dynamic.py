@@ -140,11 +140,18 @@ def _mark(arguments: Mapping[str, Any], dims: DynamicArgDims, kind: DynamicShape
 def widened(arguments: dict[str, Any], dims: DynamicArgDims) -> dict[str, Any]:
     """Arguments to capture with: where the batch is 0 or 1, twice that, for Dynamo takes 0 and 1 for constants.
 
-    Capturing looks at dtypes and sizes, never at values, so what stands in the new rows does not matter.
+    Capturing looks at dtypes and sizes, never at values, so what stands in the new rows does not matter. A tensor that
+    is given twice is copied: Dynamo would make one input of the two, for every later call.
     """
     changed = dict(arguments)
+    seen: set[int] = set()
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            if id(value) in seen:
+                changed[name] = value.clone()
+            seen.add(id(value))
     for name, which in dims.items():
-        value = arguments.get(name)
+        value = changed.get(name)
         if isinstance(value, torch.Tensor):
             for dim in dims_of(which, value):
                 if value.shape[dim] < 2:

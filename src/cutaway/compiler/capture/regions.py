@@ -30,7 +30,8 @@ _classes = threading.Lock()  # a class's forward is changed while one model is c
 def repeated_classes(model: torch.nn.Module) -> list[type[torch.nn.Module]]:
     """Classes of which one ``ModuleList`` or ``Sequential`` of the model holds at least three.
 
-    Containers and torch's own modules are left out, and so is what is inside a class that is found already.
+    Containers and torch's own modules are left out, and so is every class that is found inside one of them, itself
+    included: torch stamps out wrong weights where such regions lie in each other.
     """
     found: dict[type[torch.nn.Module], None] = {}
 
@@ -47,7 +48,14 @@ def repeated_classes(model: torch.nn.Module) -> list[type[torch.nn.Module]]:
             visit(child)
 
     visit(model)
-    return list(found)
+    inside = {
+        type(inner)
+        for outer in model.modules()
+        if type(outer) in found
+        for inner in outer.modules()
+        if inner is not outer
+    }
+    return [kind for kind in found if kind not in inside]
 
 
 @contextmanager
