@@ -2,7 +2,8 @@
 
 What is kept is what Dynamo generated around the graph, and the plan by which the pieces are put together; the pieces
 are entries of their own. The key is made of the live model (``capture/facts.py``). The files that were traced are
-noted with their digests: one that has changed makes the entry void, whatever the key says.
+noted with their digests, and so are the values that were read of modules' globals: one that has changed makes the
+entry void, whatever the key says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cutaway.compiler.cache.factors import compiler_factors, key_of
 from cutaway.compiler.cache.files import CacheRefusedError
 from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.compiler.cache.store import Store
-from cutaway.compiler.capture.dynamo import Captured, keep, revive
+from cutaway.compiler.capture.dynamo import Captured, globals_now, keep, revive
 from cutaway.compiler.capture.facts import model_facts, source_digests
 from cutaway.compiler.session import Session
 
@@ -69,9 +70,9 @@ class ModelCache:
             if entry is None:
                 self.report("cutaway_model", "miss", self.key, self.factors)
                 return None
-            changed = _changed(entry.facts.get("sources", {}))
+            changed = _changed(entry.facts.get("sources", {})) or self._changed_globals(entry.facts.get("globals", {}))
             if changed:
-                self.report("cutaway_model", "miss", self.key, {"changed files": changed})
+                self.report("cutaway_model", "miss", self.key, {"changed": changed})
                 return None
             captured = revive(entry.read(FILE), self.forward, self.session.config.evaluate_guards)
         except Exception as error:  # noqa: BLE001  (whatever is wrong with what is kept: capture again)
@@ -99,10 +100,18 @@ class ModelCache:
         except Exception as error:  # noqa: BLE001  (torch says in many ways that something cannot be kept)
             self.report("cutaway_model", "bypass", self.key, {"reason": f"{type(error).__name__}: {error}"})
             return
-        facts = {"sources": source_digests(captured.sources), "tag": self.session.tag}
+        facts = {
+            "sources": source_digests(captured.sources),
+            "globals": globals_now(captured.globals_read, self.forward),
+            "tag": self.session.tag,
+        }
         if self.store.put(self.key, {FILE: data}, self.factors, facts):
             self.session.counters.models_saved += 1
             self.report("cutaway_model", "store", self.key, None)
+
+    def _changed_globals(self, was: Mapping[str, str]) -> list[str]:
+        now = globals_now(was, self.forward)
+        return sorted(name for name, value in was.items() if now[name] != value)
 
     def _find_key(self) -> bool:
         config = self.session.config

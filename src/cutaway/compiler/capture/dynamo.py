@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import inspect
 import io
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MethodType
@@ -36,16 +36,23 @@ class Captured:
         aot: torch's own object behind that.
         sources: files whose code was traced, from torch's own record.
         without_regions: why layers that repeat were traced one by one, when they were.
+        globals_read: numbers, texts and flags of modules that were compiled in: Dynamo's name for each -> its value.
     """
 
     call: Callable[..., Any]
     aot: Any
     sources: tuple[str, ...] = ()
     without_regions: str = ""
+    globals_read: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def _traced(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """What Dynamo begins with: the forward itself, or a method around one that it does not look at (of torch's own)."""
+    """What Dynamo begins with: the forward itself, or a method around it, where there are hooks on the model itself or
+    Dynamo does not look at that forward (torch's own)."""
+    if inspect.ismethod(forward) and isinstance(forward.__self__, torch.nn.Module):
+        model = forward.__self__
+        if forward == model.forward and torch_internals.has_forward_hooks(model):
+            return MethodType(torch_internals.call_with_hooks, model)
     if inspect.ismethod(forward) and torch_internals.is_skipped(forward):
         return MethodType(_call_forward, forward.__self__)
     return forward
@@ -116,16 +123,24 @@ class Capture:
             return compiled
 
         keep = torch_internals.keep_guards if self.config.evaluate_guards else torch_internals.drop_guards
+        read: dict[str, str] = {}
+
+        def filtered(entries: Sequence[Any]) -> list[bool]:
+            read.update(torch_internals.globals_guarded(entries))
+            return keep(entries)
+
         with _settings(self.config), torch.no_grad(), _garbage_left() as collect_again:
             compiled = torch.compile(
                 _traced(self.forward),
                 backend=handed_over,
                 fullgraph=True,
                 dynamic=False,
-                options={"guard_filter_fn": keep},
+                options={"guard_filter_fn": filtered},
             )
             aot = compiled.aot_compile((args, dict(kwargs)))  # pyright: ignore[reportFunctionMemberAccess]
-        return _captured(aot, self.config.evaluate_guards)
+        captured = _captured(aot, self.config.evaluate_guards)
+        captured.globals_read = read
+        return captured
 
 
 def _captured(aot: Any, evaluate_guards: bool) -> Captured:
@@ -227,6 +242,11 @@ def revive(data: bytes, forward: Callable[..., Any], evaluate_guards: bool) -> C
     """What :func:`keep` wrote, for the live model. Raises any exception when it cannot be used."""
     aot = torch_internals.deserialize_aot(io.BytesIO(data), _function(forward).__globals__, _external(forward))
     return _captured(aot, evaluate_guards)
+
+
+def globals_now(names: Mapping[str, str], forward: Callable[..., Any]) -> dict[str, str]:
+    """What :attr:`Captured.globals_read` names, as it is in this process; ``"?"`` for what is not there."""
+    return torch_internals.globals_as_guarded(names, _function(forward).__globals__)
 
 
 def _external(forward: Callable[..., Any]) -> dict[str, Any]:
