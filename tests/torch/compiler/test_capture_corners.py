@@ -62,6 +62,7 @@ def batch(size: int = 3) -> torch.Tensor:
         (lambda self, x, o: x.to(o), torch.float64, torch.float16),
         (lambda self, x, o: x[o], slice(0, 2), slice(1, 3)),
         (lambda self, x, o: x + (3 in o), {3}, {4}),
+        (lambda self, x, o: o(x), torch.sin, torch.cos),
         (lambda self, x, o: x * o["by"], OrderedDict(by=2.0), OrderedDict(by=3.0)),
         (lambda self, x, o: (x + o.x) * o.scale, Pair(torch.ones(8), 2.0), Pair(torch.ones(8), 3.0)),
         (lambda self, x, o: (x + o.x) * o.scale, Fields(torch.ones(8), 2.0), Fields(torch.ones(8), 3.0)),

@@ -12,6 +12,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
@@ -108,6 +109,20 @@ class _ContainerSpec:
         return None
 
 
+@dataclass(frozen=True, repr=False)
+class _FunctionSpec:
+    """A function or a class: it was traced."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        """The same in every process."""
+        return f"{self.value.__module__}.{getattr(self.value, '__qualname__', type(self.value).__qualname__)}"
+
+    def wrong(self, value: Any) -> str | None:
+        return None if value is self.value else f"it is {value!r}, and {self.value!r} was compiled in"
+
+
 @dataclass(frozen=True)
 class _ObjectSpec:
     """Anything else: of the same class."""
@@ -139,6 +154,8 @@ def _spec(value: Any, dynamic: int | Any) -> Any:
         return _SetSpec.of(value)
     if _is_container(value):
         return _ContainerSpec(type(value), tuple((key, _spec(part, dynamic)) for key, part in _parts_of(value)))
+    if isinstance(value, (FunctionType, BuiltinFunctionType, type)):
+        return _FunctionSpec(value)
     return _ObjectSpec(type(value))
 
 
