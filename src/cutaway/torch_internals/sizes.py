@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,16 +63,21 @@ def shape_guards(shape_env: Any) -> list[tuple[str, str]]:
     return [(str(guard.expr), _location(getattr(guard, "sloc", None))) for guard in shape_env.guards]
 
 
-def _location(sloc: Any) -> str:
-    """``file:line`` of a ShapeGuard's SLoc (torch/_logging/_internal.py), which holds text or a stack's frame."""
-    for frame in (getattr(sloc, "maybe_user_loc", None), getattr(sloc, "framework_loc", None)):
-        if frame is None:
-            continue
-        if isinstance(frame, str):
-            return frame.strip()
-        last = frame[-1] if isinstance(frame, list) else frame
-        return f"{last.filename}:{last.lineno}"
-    return ""
+_FRAME = re.compile(r"(?:(?P<code>.*?)  # )?(?P<place>\S+:\d+) in (?P<function>.*)", re.DOTALL)
+
+
+def _location(sloc: Any, code: bool = False) -> str:
+    """``file:line`` of a ShapeGuard's SLoc (torch/_guards.py), the user's if known; with ``code``, that line too."""
+    text = getattr(sloc, "maybe_user_loc", None)
+    if text is not None:
+        match = _FRAME.fullmatch(text.strip())
+        if match is None:
+            return text.strip()
+        return f"{match['place']}: {match['code'].strip()}" if code and match["code"] else match["place"]
+    frame = getattr(sloc, "framework_loc", None)
+    if frame is None or isinstance(frame, str):
+        return (frame or "").strip()
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def hint(size: Any) -> int:
@@ -149,7 +155,7 @@ Demand = tuple[Callable[[int], bool], str, str]  # whether it holds for a size, 
 def demands_on(shape_env: Any, symbol: Any) -> list[Demand]:
     """Guards of a ShapeEnv that speak of this symbol alone."""
     found = [
-        (_holds(guard.expr, symbol), str(guard.expr), _location(guard.sloc))
+        (_holds(guard.expr, symbol), str(guard.expr), _location(guard.sloc, code=True))
         for guard in shape_env.guards
         if guard.expr.free_symbols == {symbol}
     ]
@@ -169,7 +175,7 @@ def _holds(expr: Any, symbol: Any) -> Callable[[int], bool]:
 def where_fixed(shape_env: Any) -> str:
     """The line that made a plain number of a symbolic size; empty when none is known."""
     places = [
-        _location(shape_env.replacements_slocs.get(symbol))
+        _location(shape_env.replacements_slocs.get(symbol), code=True)
         for symbol, value in shape_env.replacements.items()
         if value.is_Integer
     ]
