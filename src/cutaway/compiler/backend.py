@@ -117,10 +117,8 @@ class CutawayBackend:
         self.observer.before_split(gm)
         split_gm, items = self._split(gm)
         self.observer.after_split(split_gm, [item.submod_name for item in items])
-        self.progress.begin(len(items))
         with maybe_use_cudagraph_partition_wrapper(self.config, self.session.counters, self.pool):
             backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
-        self.progress.end()
         self._count(items, backends)
         plan = self._plan(split_gm, items, backends, ranges, batch)
         self.is_kept = all(key in self._stored for piece in plan.pieces for key in piece.keys.values())
@@ -148,7 +146,11 @@ class CutawayBackend:
     # -- build --------------------------------------------------------------------------------------------
 
     def _compile_all(self, tasks: Sequence[Task]) -> list[tuple[Runnable, str]]:
-        return [(built.runnable, built.key) for built in self.manager.compile_all(tasks)]
+        self.progress.begin(len(tasks))
+        try:
+            return [(built.runnable, built.key) for built in self.manager.compile_all(tasks)]
+        finally:
+            self.progress.end()
 
     # -- link ---------------------------------------------------------------------------------------------
 
