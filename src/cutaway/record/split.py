@@ -67,13 +67,17 @@ def comment_execution_code(text: str, compilation: Compilation, pieces: Mapping[
     """
     shown: list[str] = []
     for line in text.splitlines():
-        piece = next((piece for call, piece in pieces.items() if f"= {call}(" in line), None)
+        code = line.lstrip()
+        piece = next(
+            (piece for call, piece in pieces.items() if f"= {call}(" in code or code.startswith(f"{call}(")), None
+        )
         if piece is not None:
             equal = [piece, *compilation.equal_pieces.get(piece, [])]
             scopes = [compilation.root.children[name] for name in equal if name in compilation.root.children]
             names = sorted({name for scope in scopes for name in scope.children}, key=_range_order)
             ranges = f" · compiled for {', '.join(names)}" if names else " · runs as it is"
-            shown.append(f"    # {piece} · {compilation.piece_layers.get(piece, '')}{ranges}")
+            indent = line[: len(line) - len(code)]
+            shown.append(f"{indent}# {piece} · {compilation.piece_layers.get(piece, '')}{ranges}")
         shown.append(line)
     return "\n".join(shown) + "\n"
 

@@ -110,7 +110,8 @@ class TestACold:
 
     def test_the_code_that_calls_pieces_says_which_layers_they_are(self, cold: Recorded) -> None:
         text = cold.read("backbone/99.execution_code.py")
-        assert "# piece_00 · embed, layers.0 · compiled for range_1_32, range_8_8" in text
+        assert "        # piece_00 · embed, layers.0 · compiled for range_1_32, range_8_8\n" in text
+        assert "        # piece_01 · layers.0 · runs as it is\n" in text
         assert "# piece_04 · layers.1" in text
         assert "# piece_08 · layers.3, norm, head" in text
 
