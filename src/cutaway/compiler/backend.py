@@ -182,7 +182,7 @@ class CutawayBackend:
             backend = backends.get(piece.name)
             if backend is None:  # a splitting piece that could not be written as code
                 return split_gm.get_submodule(piece.name)
-            return next(iter(backend.runnables.values())) if span not in backend.runnables else backend.runnables[span]
+            return backend.runnables[span]
 
         return self._whole(plan, assemble(plan, runnable, self._wrap))
 

@@ -73,10 +73,11 @@ class PiecewiseCompileInterpreter:
         """Compile every distinct piece for every range; a splitting piece is left as it is."""
         backends = self._distinct()
         todo = [backend for backend in backends if backend.same_as is None]
-        tasks = [(backend, self._task(backend, span)) for backend in todo for span in self.ranges]
-        for (backend, task), (runnable, key) in zip(tasks, self.compile_all([task for _, task in tasks]), strict=True):
-            backend.runnables[task.range] = runnable
-            backend.keys[task.range] = key
+        places = [(backend, span) for backend in todo for span in self.ranges]
+        built = self.compile_all([self._task(backend, span) for backend, span in places])
+        for (backend, span), (runnable, key) in zip(places, built, strict=True):
+            backend.runnables[span] = runnable
+            backend.keys[span] = key
         by_name = {backend.name: backend for backend in todo}
         for backend in backends:
             if backend.same_as is not None:

@@ -12,7 +12,6 @@ so that the split sees one flat graph; torch's own inlining leaves the first lay
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from torch import fx
 from cutaway import torch_internals
 
 _FEWEST = 3  # of a class in one list: below that there is nothing to save
-_classes = threading.Lock()  # a class's forward is changed while one model is captured
 
 
 def repeated_classes(model: torch.nn.Module) -> list[type[torch.nn.Module]]:
@@ -60,21 +58,20 @@ def repeated_classes(model: torch.nn.Module) -> list[type[torch.nn.Module]]:
 
 @contextmanager
 def repeated_layers_once(model: torch.nn.Module) -> Generator[None]:
-    """Within the block, the forward of every repeated class is a compile region."""
+    """Within the block, the forward of every repeated class is a compile region. Dynamo's compile lock is held."""
     most = sum(1 for _ in model.modules()) + 8  # entries of a region: torch ends the compile beyond its limit
-    with _classes:
-        changed: list[tuple[type[torch.nn.Module], Any]] = []
-        try:
-            for kind in repeated_classes(model):
-                changed.append((kind, vars(kind).get("forward")))
-                kind.forward = torch.compiler.nested_compile_region(kind.forward, max_reuse_entries=most)
-            yield
-        finally:
-            for kind, own in changed:
-                if own is None:
-                    del kind.forward
-                else:
-                    kind.forward = own
+    changed: list[tuple[type[torch.nn.Module], Any]] = []
+    try:
+        for kind in repeated_classes(model):
+            changed.append((kind, vars(kind).get("forward")))
+            kind.forward = torch.compiler.nested_compile_region(kind.forward, max_reuse_entries=most)
+        yield
+    finally:
+        for kind, own in changed:
+            if own is None:
+                del kind.forward
+            else:
+                kind.forward = own
 
 
 def inline_regions(gm: fx.GraphModule) -> int:
