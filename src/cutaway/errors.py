@@ -6,6 +6,7 @@
         SchemaError    it was made by a newer Cutaway
         SelectorError  a selector names nothing in this dump, or more than one thing
       UsageError       the call makes no sense as it stands: no program to run, options that clash
+      OpError          an op or one of its implementations cannot be registered, found or used as asked
       CompileError     a model cannot be compiled, or may not be run as it was compiled
         ConfigError      a field that does not exist, ranges that overlap, a size that no range holds
         CaptureError     the model cannot be captured as one graph: graph break, branch on data
@@ -80,6 +81,10 @@ class SelectorError(DumpError):
 
 class UsageError(CutawayError):
     """The call makes no sense as it stands, whatever the dump holds."""
+
+
+class OpError(CutawayError):
+    """An op or one of its implementations cannot be registered, found or used as asked."""
 
 
 class CompileError(CutawayError):
