@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from cutaway.compiler.link.buffers import make_copy_and_call as make_copy_and_call
     from cutaway.compiler.link.stitching import compile_execution_fn as compile_execution_fn
     from cutaway.compiler.link.stitching import generate_execution_code as generate_execution_code
+    from cutaway.compiler.passes.context import PassContext as PassContext
+    from cutaway.compiler.passes.context import PassReport as PassReport
+    from cutaway.compiler.passes.context import get_pass_context as get_pass_context
+    from cutaway.compiler.passes.context import pass_context as pass_context
+    from cutaway.compiler.passes.inductor_pass import CutawayPass as CutawayPass
+    from cutaway.compiler.passes.inductor_pass import InductorPass as InductorPass
+    from cutaway.compiler.passes.manager import PassManager as PassManager
+    from cutaway.compiler.passes.manager import PostGradPassManager as PostGradPassManager
     from cutaway.compiler.run.context import BatchDescriptor as BatchDescriptor
     from cutaway.compiler.run.context import allow_capture as allow_capture
     from cutaway.compiler.run.context import batch_context as batch_context
@@ -63,6 +71,9 @@ _HOME = {
     "counters": ("CompilationCounter",),
     "link.buffers": ("make_copy_and_call",),
     "link.stitching": ("compile_execution_fn", "generate_execution_code"),
+    "passes.context": ("PassContext", "PassReport", "get_pass_context", "pass_context"),
+    "passes.inductor_pass": ("CutawayPass", "InductorPass"),
+    "passes.manager": ("PassManager", "PostGradPassManager"),
     "run.context": ("BatchDescriptor", "allow_capture", "batch_context"),
     "run.cuda_graph": ("wrap_with_cudagraph_if_needed",),
     "split.item": ("SplitItem",),
@@ -82,11 +93,17 @@ __all__ = [
     "CompilerInterface",
     "CompilerManager",
     "CutawayBackend",
+    "CutawayPass",
     "DynamicShapes",
+    "InductorPass",
     "LayerName",
     "Part",
+    "PassContext",
+    "PassManager",
+    "PassReport",
     "PiecewiseBackend",
     "PiecewiseCompileInterpreter",
+    "PostGradPassManager",
     "Range",
     "SplitItem",
     "Task",
@@ -95,8 +112,10 @@ __all__ = [
     "compile",
     "compile_execution_fn",
     "generate_execution_code",
+    "get_pass_context",
     "make_compiler",
     "make_copy_and_call",
+    "pass_context",
     "set_compilation_config",
     "set_model_tag",
     "set_on_compilation_complete",

@@ -29,7 +29,9 @@ from cutaway.compiler.link.buffers import make_copy_and_call
 from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
-from cutaway.compiler.passes.inductor_pass import InductorPass, PostGradPassManager, pass_context
+from cutaway.compiler.passes.context import pass_context
+from cutaway.compiler.passes.inductor_pass import as_pass
+from cutaway.compiler.passes.manager import PostGradPassManager
 from cutaway.compiler.progress import Progress
 from cutaway.compiler.run.cuda_graph import maybe_use_cudagraph_partition_wrapper, wrap_with_cudagraph_if_needed
 from cutaway.compiler.run.graphs import GraphPool
@@ -44,10 +46,6 @@ _WITHOUT_COMPILER = 'correct what it says, or run pieces as they were captured: 
 _ALL_SIZES = 256  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
-def _name(one: Any) -> str:
-    return one.name if isinstance(one, InductorPass) else getattr(one, "__name__", type(one).__name__)
-
-
 class CutawayBackend:
     """Compiles one captured graph; a session has one.
 
@@ -60,8 +58,8 @@ class CutawayBackend:
         self.session = session
         self.config = session.config
         self.observer = observer
-        passes = [one for one in self.config.post_grad_passes if not self.config.is_pass_off(_name(one))]
-        self.compiler = make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass))
+        passes = [one for one in self.config.post_grad_passes if not self.config.is_pass_off(as_pass(one).name)]
+        self.compiler = make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass, self.config.debug))
         self.store = store_of(session)
         self.manager = CompilerManager(
             self.compiler, self.config, self.store, session.counters, self._asked, self._within

@@ -16,6 +16,7 @@ from torch import fx
 
 from cutaway.compiler.capture.regions import inline_regions
 from cutaway.compiler.config import CompilationConfig
+from cutaway.compiler.passes.manager import PassStep
 from cutaway.record.context import Host, at
 from cutaway.record.environment import plain
 from cutaway.record.hooks import Hooks
@@ -90,13 +91,16 @@ class Observer:
         for recorder, _ in self.recordings:
             recorder.guarded(recorder.cache)(kind, result, key, factors)
 
-    def ran_pass(self, when: str, gm: fx.GraphModule, name: str, number: int) -> None:
-        """A pass of ours begins or ends (``when``) on a piece's last graph."""
+    def ran_pass(self, when: str, gm: fx.GraphModule, step: PassStep) -> None:
+        """A pass of ours begins or ends (``when``) on a piece's graph."""
+        stage = "pre_grad_pass" if step.round == "pre_grad" else "custom_pass"
+        leaf = f"{step.round}.{step.number}.{step.name}"
         for recorder, hooks in self.recordings:
             if when == "begin":
                 recorder.guarded(hooks.begin_pass)(gm)
             else:
-                recorder.guarded(hooks.end_pass)("custom_pass", gm, name, f"post_grad.{number}.{name}", number)
+                providers = step.report.providers or None
+                recorder.guarded(hooks.end_pass)(stage, gm, step.name, leaf, step.number, providers=providers)
 
     @contextmanager
     def piece(self, name: str, span: str) -> Generator[None]:

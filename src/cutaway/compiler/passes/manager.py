@@ -1,0 +1,154 @@
+"""Runs passes one after another; each is timed, checked, and told of."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, ClassVar, Literal
+
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.compiler.passes.context import PassReport, get_pass_context
+from cutaway.compiler.passes.inductor_pass import InductorPass, as_pass
+from cutaway.errors import CompileError, CutawayError
+
+_log = logging.getLogger(__name__)
+
+Round = Literal["pre_grad", "post_grad"]
+
+
+@dataclass
+class PassStep:
+    """One run of one pass.
+
+    Attributes:
+        round: whether it runs before AOTAutograd or over the last graph.
+        number: its place in the round.
+        name: of the pass.
+        report: what it said.
+        seconds: how long it took.
+    """
+
+    round: Round
+    number: int
+    name: str
+    report: PassReport = field(default_factory=PassReport)
+    seconds: float = 0.0
+
+
+Watch = Callable[[Literal["begin", "end"], fx.GraphModule, PassStep], None]
+
+
+class PassManager(InductorPass):
+    """The passes of one round, as the one pass that Inductor is given. vLLM's ``PostGradPassManager`` is the model.
+
+    Args:
+        passes: them, in order; functions are wrapped in a :class:`CallablePass`.
+        watch: told when a pass begins and ends: recorder and counters listen there.
+        debug: check the graph after every pass.
+    """
+
+    round: ClassVar[Round] = "post_grad"
+
+    def __init__(self, passes: Sequence[Any], watch: Watch | None = None, debug: bool = False) -> None:
+        self.passes = [as_pass(one) for one in passes]
+        self.watch = watch
+        self.debug = debug
+
+    def __call__(self, graph: fx.Graph) -> None:
+        """Run those that apply to the range of the pass context.
+
+        Raises:
+            CompileError: a pass failed, or left a graph that is none; it is named.
+        """
+        context = get_pass_context()
+        for number, one in enumerate(self.passes):
+            if one.is_applicable_for_range(context.compile_range):
+                step = PassStep(self.round, number, one.name)
+                context.report = step.report
+                self._run(one, graph, step)
+
+    def _run(self, one: InductorPass, graph: fx.Graph, step: PassStep) -> None:
+        gm = graph.owning_module
+        if self.watch is not None and gm is not None:
+            self.watch("begin", gm, step)
+        before = _ops(graph) if _log.isEnabledFor(logging.DEBUG) else None
+        began = perf_counter()
+        try:
+            one(graph)
+        except CutawayError:
+            raise
+        except Exception as error:
+            raise CompileError(
+                f"the pass {one.name} failed",
+                f"{type(error).__name__}: {error}",
+                f'correct it, or switch it off: off=["pass:{one.name}"]',
+            ) from error
+        step.seconds = perf_counter() - began
+        if self.debug:
+            check_graph(graph, one.name, self.round)
+        if before is not None:
+            _log_step(step, before, _ops(graph))
+        if self.watch is not None and gm is not None:
+            self.watch("end", gm, step)
+
+    def uuid(self) -> str:
+        """All that the outcome depends on; unlike any other when a pass has no identity."""
+        found = [[one.name, one.uuid()] for one in self.passes]
+        return repr(found) if all(known is not None for _, known in found) else uuid.uuid4().hex
+
+    def __getstate__(self) -> dict[str, Any]:
+        """torch pickles passes into its own cache keys; who watches is no part of them."""
+        return {"passes": self.passes, "watch": None, "debug": self.debug}
+
+
+class PreGradPassManager(PassManager):
+    """Over the graph as it was captured, before AOTAutograd makes it functional and takes it apart into ATen ops."""
+
+    round = "pre_grad"
+
+
+class PostGradPassManager(PassManager):
+    """Over the last graph of a piece, functional ATen ops, after all of Inductor's own passes over it."""
+
+
+def check_graph(graph: fx.Graph, name: str, stage: Round = "post_grad") -> None:
+    """Hold a graph to what Inductor takes for granted.
+
+    Args:
+        graph: what a pass left.
+        name: of the pass.
+        stage: where it ran; what a node computes stands in ``meta["val"]`` of the last graph alone.
+
+    Raises:
+        CompileError: a node uses one that comes after it or was erased, or has no value; it is printed.
+    """
+    cure = f'correct the pass, or switch it off: off=["pass:{name}"]'
+    try:
+        graph.lint()
+    except Exception as error:
+        raise CompileError(f"the pass {name} left a graph that is none", str(error), cure) from error
+    for node in graph.nodes if stage == "post_grad" else ():
+        if node.op == "call_function" and "val" not in node.meta and not torch_internals.is_higher_order(node.target):
+            what = f"the pass {name} left a node without a value: {node.format_node()}"
+            raise CompileError(what, 'Inductor reads dtype and sizes from meta["val"]', cure)
+
+
+def _ops(graph: fx.Graph) -> Counter[str]:
+    return Counter(str(node.target) for node in graph.nodes if node.op == "call_function")
+
+
+def _log_step(step: PassStep, before: Counter[str], after: Counter[str]) -> None:
+    """One line a pass, as torchtitan's graph trainer has it: how long it took and which ops it added and removed."""
+    change = {op: after[op] - before[op] for op in sorted(before | after) if after[op] != before[op]}
+    delta = ", ".join(f"{op} {number:+d}" for op, number in change.items()) or "nothing changed"
+    counts = "".join(f", {number} {name}" for name, number in step.report.counts.items())
+    piece = get_pass_context().piece
+    _log.debug(
+        "%s: %s.%d.%s %.1f ms: %s%s", piece, step.round, step.number, step.name, step.seconds * 1e3, delta, counts
+    )
