@@ -8,7 +8,6 @@ its nodes joins it with a list of its differences, and one that differs in more 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,10 +16,10 @@ from difflib import SequenceMatcher
 from cutaway.record.layers.nest import Difference, Fold, Item, Key, Layer
 from cutaway.record.layers.rows import Graph, Path, Row
 from cutaway.record.layers.runs import different_number, runs, split_numbers, with_tail
+from cutaway.record.layers.words import spans
 
 TOO_DIFFERENT = 1 / 3
 """A layer with more than this share of differing nodes is shown on its own."""
-DASH = "\N{EN DASH}"
 
 
 def fold_layers(items: Sequence[Item], graph: Graph, marked: frozenset[int] = frozenset()) -> list[Item]:
@@ -131,7 +130,7 @@ class _Run:
 
     def label(self, numbers: Iterable[int]) -> str:
         """The fqn of several members: `layers.0-35` (with an en dash), `layers.0,2-4`, `layers.0,2…34`."""
-        return self.prefix + _spans(sorted(numbers)) + self.suffix
+        return self.prefix + spans(sorted(numbers)) + self.suffix
 
     def _op(self, row: Row, layer: Layer) -> Key:
         """What a node does and where in its layer: enough to find its counterpart in another layer."""
@@ -199,19 +198,6 @@ class _Run:
         if len(found) > TOO_DIFFERENT * max(len(rows), len(expected)):
             return None
         return sorted(found, key=lambda difference: difference.offset)
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    steps = {b - a for a, b in itertools.pairwise(numbers)}
-    if len(numbers) > 3 and len(steps) == 1 and steps != {1}:
-        return f"{numbers[0]},{numbers[1]}…{numbers[-1]}"
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ",".join(f"{low}{DASH}{high}" if low != high else str(low) for low, high in spans)
 
 
 def _largest(indices: Sequence[int], forms: Sequence[tuple[Key, ...]]) -> list[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _BLOCK = re.compile(r"^(.*?\.\d+)(?:\.|$)")
+
+DASH = "\N{EN DASH}"
 
 REFERENCE = "\0"
 """Stands for a reference to a node in the text of a right-hand side."""
@@ -166,3 +169,17 @@ def blocks(layers: list[str]) -> list[str]:
         elif "." not in fqn and not any(other.startswith(f"{fqn}.") for other in layers):
             found.setdefault(fqn)
     return list(found)
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Increasing numbers in a few words: `0–35` (with an en dash), `0,2–4`, `0,2…34`."""
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    if len(numbers) > 3 and len(steps) == 1 and steps != {1}:
+        return f"{numbers[0]},{numbers[1]}…{numbers[-1]}"
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{low}{DASH}{high}" if low != high else str(low) for low, high in found)
