@@ -1,0 +1,87 @@
+"""Rotary position embedding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from cutaway.errors import OpError
+from cutaway.ops import register_op
+
+
+@register_op(activations=["query", "key"])
+def rotary_embedding(
+    positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Rotate the first ``rotary`` entries of every head, in pairs, by angles that depend on the token's position.
+
+    ``(a, b) -> (a cos - b sin, b cos + a sin)``; entry i is paired with entry ``i + rotary / 2`` (GPT-NeoX), or each
+    even entry with the next (GPT-J). Computed in float32 and rounded to query's dtype once. The other entries pass.
+
+    Args:
+        positions: ``[tokens]``, int32 or int64: rows of the cache; it may have more dimensions.
+        query: ``[tokens, heads * head_size]`` or ``[tokens, heads, head_size]``, floating point; for tokens, whatever
+            the shape of positions is.
+        key: the same, with heads of its own.
+        cos_sin_cache: ``[positions, rotary]``, floating point: the cosines, then the sines, of ``rotary / 2`` angles.
+        head_size: entries of a head.
+        is_neox: GPT-NeoX's pairs; otherwise GPT-J's.
+
+    Returns:
+        Query and key, rotated; contiguous.
+
+    Raises:
+        OpError: the sizes do not fit together.
+
+    Source: Su et al., RoFormer (2021); vLLM's ``RotaryEmbedding`` (which rounds after each product, unless it is told
+    to compute in float32).
+    """
+    check_rotary(positions, query, key, cos_sin_cache, head_size)
+    angles = cos_sin_cache.index_select(0, positions.flatten()).to(torch.float32).unsqueeze(1)
+    leading = positions.dim()
+    return _rotated(query, angles, leading, head_size, is_neox), _rotated(key, angles, leading, head_size, is_neox)
+
+
+def _rotated(x: Tensor, angles: Tensor, leading: int, head_size: int, is_neox: bool) -> Tensor:
+    cos, sin = _pairs(angles, is_neox=True)
+    heads = x.reshape(angles.shape[0], math.prod(x.shape[leading:]) // head_size, head_size)
+    rotary = angles.shape[-1]
+    first, second = _pairs(heads[..., :rotary].to(torch.float32), is_neox)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    together = (torch.cat(turned, dim=-1) if is_neox else torch.stack(turned, dim=-1).flatten(-2)).to(x.dtype)
+    if rotary != head_size:
+        together = torch.cat((together, heads[..., rotary:]), dim=-1)
+    return together.reshape(x.shape)
+
+
+def _pairs(x: Tensor, is_neox: bool) -> tuple[Tensor, Tensor]:
+    if is_neox:
+        half = x.shape[-1] // 2
+        return x[..., :half], x[..., half:]
+    return x[..., ::2], x[..., 1::2]
+
+
+def check_rotary(positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int) -> None:
+    """Refuse sizes that do not fit together, and dtypes of query and key that differ."""
+    rotary = cos_sin_cache.shape[-1]
+    if cos_sin_cache.dim() != 2 or rotary % 2 or rotary > head_size:
+        raise OpError(
+            f"op 'rotary_embedding' cannot use a cos_sin_cache of shape {list(cos_sin_cache.shape)}",
+            f"heads have {head_size} entries",
+            "give [positions, rotary], rotary even and no larger than a head",
+        )
+    for name, x in (("query", query), ("key", key)):
+        tokens, head = x.shape[: positions.dim()], x.shape[positions.dim() :]
+        if tokens != positions.shape or not head or math.prod(head) % head_size:
+            raise OpError(
+                f"op 'rotary_embedding' cannot rotate a {name} of shape {list(x.shape)}",
+                f"positions have the shape {list(positions.shape)}, heads {head_size} entries",
+                "give one position a token, and whole heads",
+            )
+    if query.dtype != key.dtype:
+        raise OpError(
+            f"op 'rotary_embedding' cannot rotate a query of {query.dtype} with a key of {key.dtype}",
+            cure="give both the same dtype",
+        )
