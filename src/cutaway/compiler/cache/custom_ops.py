@@ -11,8 +11,8 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.cache import sources, stable
-from cutaway.compiler.cache.sources import UncacheableError
+from cutaway.identity import sources, stable
+from cutaway.identity.sources import UncacheableError
 
 _NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
 _OF_TORCH = Path(torch.__file__).parent

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cutaway import torch_internals
-from cutaway.compiler.cache import sources, stable
+from cutaway.identity import sources, stable
 
 _PREFIXES = ("TORCHINDUCTOR_", "AOT_INDUCTOR_", "AOTINDUCTOR_", "TRITON_", "CUTLASS_", "CUTEDSL_", "HALIDE_")
 _NAMES = frozenset({

@@ -22,12 +22,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cutaway.compiler.build.interface import CompilerInterface, Task
-from cutaway.compiler.cache import sources, stable
 from cutaway.compiler.cache.custom_ops import custom_op_factors
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.graph import devices_of, graph_factors, input_factors, nodes_of
-from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.compiler.config import CompilationConfig, Part
+from cutaway.identity import sources, stable
+from cutaway.identity.sources import UncacheableError
 
 Factors = dict[str, Any]
 

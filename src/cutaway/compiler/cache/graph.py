@@ -15,9 +15,9 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.cache import sources, stable
 from cutaway.compiler.cache.custom_ops import called_operators
-from cutaway.compiler.cache.sources import UncacheableError
+from cutaway.identity import sources, stable
+from cutaway.identity.sources import UncacheableError
 from cutaway.record.fingerprint import fingerprint, ordered
 from cutaway.record.nodes import TableBuilder, op_counts, target_name
 from cutaway.record.values import node_value

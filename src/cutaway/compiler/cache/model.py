@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from cutaway.compiler.build.interface import CompilerInterface
-from cutaway.compiler.cache import stable
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.factors import compiler_factors, key_of
 from cutaway.compiler.cache.files import CacheRefusedError
-from cutaway.compiler.cache.sources import UncacheableError
 from cutaway.compiler.cache.store import Store
 from cutaway.compiler.capture.dynamo import Captured, globals_now, keep, revive
 from cutaway.compiler.capture.facts import model_facts, source_digests
 from cutaway.compiler.session import Session
+from cutaway.identity import stable
+from cutaway.identity.sources import UncacheableError
 
 FILE = "model.bin"
 Report = Callable[[str, str, str | None, Any], None]

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from cutaway import torch_internals
-from cutaway.compiler.cache.sources import (
+from cutaway.identity.sources import (
     UncacheableError,
     code_digest,
     comes_with_python_or_torch,
