@@ -55,7 +55,7 @@ class Scope:
         generating: whether the last graph was seen and its code is still to come (else the code is a cache's).
         graph_module: the graph that goes through the stages now; graphs nested in it are told apart by it.
         graphs: how many graphs Inductor has begun with here; from the second on each is a scope of its own, ``newest``.
-        kernels: kernel -> names of the last graph's nodes in it, while the code is being generated.
+        kernels: kernel -> names of the last graph's nodes in each of its calls, while the code is being generated.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Scope:
     hook_seconds: float = 0.0
     render_seconds: float = 0.0
     snapshots: int = 0
-    kernels: dict[str, list[str]] = field(default_factory=dict)
+    kernels: dict[str, list[list[str]]] = field(default_factory=dict)
     pass_numbers: Counter[str] = field(default_factory=Counter)
     _files: Counter[str] = field(default_factory=Counter)
     _folder: str | None = None

@@ -370,9 +370,8 @@ class Hooks:
     # -- generated code ---------------------------------------------------------------------------------
 
     def _on_kernel(self, node_schedule: Any, kernel_name: str, is_extern: bool = False) -> None:
-        names = torch_internals.kernel_origins(node_schedule, is_extern)
-        known = self.recorder.scope().kernels.setdefault(kernel_name, [])
-        known += [name for name in names if name not in known]
+        calls = self.recorder.scope().kernels.setdefault(kernel_name, [])
+        calls.append(torch_internals.kernel_origins(node_schedule, is_extern))
 
     def _on_compiled(self, graph: Any, options: Mapping[str, Any]) -> None:
         source = getattr(graph, "source_code", None)
@@ -408,7 +407,7 @@ class Hooks:
             leaf="output_code",
             file="90.output_code.py",
             cached=cached,
-            kernels=kernels,
+            kernels=output_code.calls(kernels),
             cache_key=cache_key,
         )
         for name, (suffix, text) in output_code.kernels(source).items():
@@ -418,7 +417,7 @@ class Hooks:
                 leaf=f"kernels/{name}",
                 file=f"90.kernels/{name}.{suffix}",
                 cached=cached,
-                kernels={name: kernels.get(name, [])},
+                kernels={name: output_code.nodes_of(kernels.get(name, ()))},
             )
         if cached and post_grad:
             recorder.code("post_grad_text", post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True)

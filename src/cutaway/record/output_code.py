@@ -1,9 +1,10 @@
-"""Takes the kernels out of the Python that Inductor generated."""
+"""Takes the kernels out of the Python that Inductor generated, and names their calls."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 _SUFFIXES = {"triton": "py", "cpp_pybinding": "cpp", "cpp": "cpp", "cuda": "cu", "cutedsl": "py", "metal": "metal"}
@@ -42,3 +43,21 @@ def kernels(source: str) -> dict[str, tuple[str, str]]:
         if texts:
             found[target.id] = (_SUFFIXES.get(maker.attr, "txt"), max(texts, key=len).strip("\n") + "\n")
     return found
+
+
+def calls(kernels: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[str]]:
+    """Each call of a kernel by name, with its nodes: ``extern_kernels.mm``, then ``extern_kernels.mm#2``, ...
+
+    Args:
+        kernels: kernel -> the nodes of each of its calls, in the order of the calls.
+    """
+    return {
+        name if number == 1 else f"{name}#{number}": list(nodes)
+        for name, each in kernels.items()
+        for number, nodes in enumerate(each, 1)
+    }
+
+
+def nodes_of(kernel_calls: Sequence[Sequence[str]]) -> list[str]:
+    """The nodes in all calls of a kernel."""
+    return list(dict.fromkeys(name for nodes in kernel_calls for name in nodes))

@@ -262,7 +262,7 @@ class Recorder(Session):
             leaf: last part of the selector.
             file: file name in the scope's folder.
             cached: whether it came out of a cache (a warm start).
-            kernels: kernel -> names of the last graph's nodes in it.
+            kernels: call of a kernel (``output_code.calls``) -> names of the last graph's nodes in it.
             cache_key: the key of Inductor's cache, when it is known.
         """
         place = where()

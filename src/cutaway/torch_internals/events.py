@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any
@@ -48,18 +48,51 @@ def kernel_provenance() -> FunctionType | None:
 
 
 def kernel_origins(node_schedule: Any, is_extern: bool) -> list[str]:
-    """Names of the last graph's nodes that a kernel was made of (``node_schedule`` as Inductor passes it)."""
-    if is_extern:
-        origin = getattr(node_schedule, "origin_node", None)
-        found = [origin] if origin is not None else list(getattr(node_schedule, "origins", ()))
-    else:
-        found = [
-            origin
-            for scheduled in node_schedule
-            if getattr(scheduled, "node", None) is not None
-            for origin in scheduled.node.origins
-        ]
-    return list(dict.fromkeys(node.name for node in found))
+    """Names of the last graph's nodes that a kernel computes (``node_schedule`` as Inductor passes it), in graph order.
+
+    ``origins`` (torch/_inductor/ir.py) says more than that: of a call of a library, the unfused producers of its
+    inputs; of a generated kernel, the node that asked for its result. ``origin_node``, where there is one, is exactly
+    the node whose value is computed; what comes after it, or does not lead to it, is computed elsewhere.
+    """
+    parts = [node_schedule] if is_extern else [getattr(scheduled, "node", None) for scheduled in node_schedule]
+    found: dict[fx.Node, None] = {}
+    for part in parts:
+        if part is not None:
+            found.update(dict.fromkeys(_computed(part, is_extern)))
+    return [node.name for node in _in_order(found)]
+
+
+def _computed(part: Any, is_extern: bool) -> list[fx.Node]:
+    origins: list[fx.Node] = list(getattr(part, "origins", ()))
+    result: fx.Node | None = getattr(part, "origin_node", None)
+    if is_extern:  # made while the call itself was lowered, which comes after all that it reads
+        in_order = _in_order(origins)
+        return [result] if result is not None else in_order[-1:] if _one_graph(origins) else in_order
+    if result is None or not _one_graph([result, *origins]):
+        return origins
+    return _leading_to(result, {origin for origin in origins if not result < origin})
+
+
+def _leading_to(result: fx.Node, wanted: set[fx.Node]) -> list[fx.Node]:
+    """Those of ``wanted`` that are ``result`` or inputs of it, also through others."""
+    wanted = {*wanted, result}
+    first = min(wanted)
+    seen, open_nodes = {result}, [result]
+    while open_nodes:
+        for node in open_nodes.pop().all_input_nodes:
+            if node not in seen and not node < first:
+                seen.add(node)
+                open_nodes.append(node)
+    return [node for node in wanted if node in seen]
+
+
+def _one_graph(nodes: Iterable[fx.Node]) -> bool:
+    return len({id(node.graph) for node in nodes}) <= 1
+
+
+def _in_order(nodes: Iterable[fx.Node]) -> list[fx.Node]:
+    nodes = list(nodes)
+    return sorted(nodes) if _one_graph(nodes) else nodes
 
 
 _capture = threading.local()

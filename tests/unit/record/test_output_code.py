@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cutaway.record.output_code import digest, kernels
+from cutaway.record.output_code import calls, digest, kernels, nodes_of
 
 CPU = """
 # AOT ID: ['0_inference']
@@ -55,6 +55,22 @@ def test_text_without_kernels(text: str) -> None:
 
 def test_nothing_is_executed() -> None:
     assert kernels("k = async_compile.cpp(open('/nowhere'), '''text''')\nraise SystemExit") == {"k": ("cpp", "text\n")}
+
+
+def test_each_call_of_a_kernel_has_a_name() -> None:
+    known = {"extern_kernels.mm": [["mm"], ["mm_1"], []], "cpp_fused_add_0": [["add", "mul"]]}
+    assert calls(known) == {
+        "extern_kernels.mm": ["mm"],
+        "extern_kernels.mm#2": ["mm_1"],
+        "extern_kernels.mm#3": [],
+        "cpp_fused_add_0": ["add", "mul"],
+    }
+    assert calls({}) == {}
+
+
+def test_the_nodes_of_all_calls_stand_once() -> None:
+    assert nodes_of([["add", "mul"], ["mul", "sub"]]) == ["add", "mul", "sub"]
+    assert nodes_of([]) == []
 
 
 class TestDigest:
