@@ -7,6 +7,7 @@
         SelectorError  a selector names nothing in this dump, or more than one thing
       UsageError       the call makes no sense as it stands: no program to run, options that clash
       OpError          an op or one of its implementations cannot be registered, found or used as asked
+        NotInplaceError  an op has no overload that may write to its activations
       CompileError     a model cannot be compiled, or may not be run as it was compiled
         ConfigError      a field that does not exist, ranges that overlap, a size that no range holds
         CaptureError     the model cannot be captured as one graph: graph break, branch on data
@@ -85,6 +86,10 @@ class UsageError(CutawayError):
 
 class OpError(CutawayError):
     """An op or one of its implementations cannot be registered, found or used as asked."""
+
+
+class NotInplaceError(OpError, AttributeError):
+    """An op has no overload that may write to its activations; an `AttributeError` too, so that ``hasattr`` says so."""
 
 
 class CompileError(CutawayError):

@@ -6,21 +6,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cutaway.errors import OpError
+from cutaway.ops.identity import implementation_uuid
+from cutaway.ops.names import check_name
+from cutaway.ops.signature import check_same
+
 if TYPE_CHECKING:
     from cutaway.ops.op import IrOp
 
 
 class IrOpImpl:
-    """One implementation of an op: made by `IrOp.register_impl`, called by the op's dispatch.
+    """One implementation of an op: made by `IrOp.register_impl`, chosen by the op's dispatch.
 
     Attributes:
         op: the op that it implements.
-        provider: its name among the op's implementations; ``native`` is the op's own definition.
-        function: what is called.
-        supported: whether it can run on this machine at all.
+        provider: its name among the op's implementations; ``native`` is the op's own body.
+        function: what is called; an in-place one may write to the activations.
+        functional: the same on copies of the activations, when it is an in-place one; else ``function`` itself.
+        supported: whether it can run on this machine.
         takes: whether it takes these arguments; None when it takes all.
-        inplace: whether it may write its outputs into the activations' memory.
-        sources: further files that say what it computes (C++, say).
+        inplace: whether outputs may lie in the activations' memory.
+        sources: further files that say what it computes.
     """
 
     def __init__(
@@ -46,6 +52,9 @@ class IrOpImpl:
     def __repr__(self) -> str:
         return f"IrOpImpl('{self.op.name}', '{self.provider}')"
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return implementation, (self.op, self.provider)
+
     @property
     def supports_all_args(self) -> bool:
         """Whether it takes every argument that the op takes."""
@@ -53,20 +62,96 @@ class IrOpImpl:
 
     def supports_args(self, *args: Any, **kwargs: Any) -> bool:
         """Whether it takes these arguments."""
-        return self.takes is None or self.takes(*args, **kwargs)
+        return self.takes is None or bool(self.takes(*args, **kwargs))
 
     def _on_copies(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it on copies of the activations, so that an in-place implementation leaves the caller's alone."""
-        complete = list(self.op.with_defaults(args, kwargs) if kwargs else args)
+        """Call it on copies of the activations that are given, so that the caller's stay as they are."""
+        copies = list(args)
         for index in self.op.activation_indices:
-            if index < len(complete) and complete[index] is not None:
-                complete[index] = complete[index].clone()
-        return self.function(*complete)
+            if index < len(copies) and copies[index] is not None:
+                copies[index] = copies[index].clone()
+        for name in self.op.activations:
+            if kwargs.get(name) is not None:
+                kwargs[name] = kwargs[name].clone()
+        return self.function(*copies, **kwargs)
 
     def uuid(self) -> str:
-        """What tells this implementation from another, in any process."""
-        import hashlib  # noqa: PLC0415
-        import inspect  # noqa: PLC0415
+        """What tells this implementation from another, in any process: 64 hex digits.
 
-        files = [Path(inspect.getfile(self.function)), *self.sources]
-        return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+        Digest of the function's source file, its loaded code, closure, defaults and the plain globals that it reads,
+        of the functions and modules that it reaches through globals, and of ``sources``.
+
+        Raises:
+            OpError: part of it cannot be told from its like (a function without a file, an object in a closure, a
+                missing source file).
+        """
+        return implementation_uuid(self)
+
+
+def implementation(op: IrOp, provider: str) -> IrOpImpl:
+    """An op's implementation by its provider; how one is unpickled. Raises OpError when there is none."""
+    if provider not in op.impls:
+        raise OpError(f"op '{op.name}' has no provider '{provider}'", f"it has: {', '.join(op.impls)}")
+    return op.impls[provider]
+
+
+def check_registration(op: IrOp, provider: str, supported: object, inplace: bool) -> None:
+    """Refuse what cannot be registered whatever the function is.
+
+    Raises:
+        OpError: see `IrOp.register_impl`.
+    """
+    if provider == "native":
+        raise OpError(
+            f"provider 'native' of op '{op.name}' cannot be registered",
+            f"it is the op's own body, {described(op.impls['native'].function)}",
+            "give the implementation another name",
+        )
+    check_name(provider, f"a provider of op '{op.name}'")
+    if provider in op.impls:
+        raise OpError(
+            f"op '{op.name}' has a provider '{provider}' already",
+            f"it is {described(op.impls[provider].function)}",
+            "give this one another name, or register one of the two",
+        )
+    if not isinstance(supported, bool):
+        called = "call it: supported=…()" if callable(supported) else "give True or False"
+        raise OpError(
+            f"provider '{provider}' of op '{op.name}' has supported={supported!r}",
+            "whether it can run on this machine is said once, when it is registered",
+            called,
+        )
+    if inplace and not op.allow_inplace:
+        raise OpError(
+            f"provider '{provider}' cannot be an in-place one of op '{op.name}'",
+            "the op does not let its activations be written to",
+            "register the op with allow_inplace=True, or let the implementation return new tensors",
+        )
+
+
+def check_functions(op: IrOp, provider: str, function: object, takes: object) -> None:
+    """Hold an implementation, and what says which arguments it takes, to the op's signature.
+
+    Raises:
+        OpError: see `IrOp.register_impl`.
+    """
+    whose = f"provider '{provider}' of op '{op.name}'"
+    if not callable(function):
+        raise OpError(f"{whose} is no function but {function!r}", "", "decorate a function with register_impl")
+    check_same(op.signature, function, whose)
+    if takes is None:
+        return
+    if not callable(takes):
+        raise OpError(
+            f"supports_args of {whose} is no function but {takes!r}",
+            "it is asked at each call, with the op's arguments",
+            "give a function, or leave it out when every argument is taken",
+        )
+    check_same(op.signature, takes, f"supports_args of {whose}", types=False)
+
+
+def described(function: Callable[..., Any]) -> str:
+    """``module.name (file.py:12)``: where a function is found."""
+    code = getattr(function, "__code__", None)
+    place = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code else ""
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}{place}"

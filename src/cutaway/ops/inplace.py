@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from cutaway.ops.signature import schema_of
+from cutaway.ops.torch_op import define, records_gradients
 from cutaway.ops.wrap import DEFAULT, SCOPE
 
 if TYPE_CHECKING:
@@ -13,34 +14,37 @@ if TYPE_CHECKING:
 
 
 class MaybeInplace:
-    """``op.maybe_inplace``: as the op, but the activations may be written to and must not be used afterwards.
+    """``op.maybe_inplace``: computes what the op does, and may write to the activations (vLLM's overload of that name).
+
+    The caller gives the activations away: after the call they hold anything, and outputs may lie in their memory. They
+    must not share memory with each other or with another argument, nor hold one element twice (``expand``).
 
     Attributes:
         op: the op.
-        schema: torch's, without the name; the activations are marked as written to.
-        torch_op: torch's operator, overload ``maybe_inplace``.
+        schema: torch's, without the name; activations are marked as written to.
+        torch_op: the ``OpOverload`` ``torch.ops.cutaway_ir.<op>.maybe_inplace``.
     """
 
-    def __init__(self, op: IrOp, library: torch.library.Library) -> None:
+    def __init__(self, op: IrOp) -> None:
         self.op = op
-        self.schema = torch.library.infer_schema(op.impls["native"].function, mutates_args=op.activations)
-        name = f"{op.name}.maybe_inplace"
-        library.define(name + self.schema)
-        library.impl(name, self._run, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"{library.ns}::{name}", self._run_fake, lib=library)
-        self.torch_op: Any = getattr(getattr(torch.ops, library.ns), op.name).maybe_inplace
+        self.schema = schema_of(op.signature, f"op '{op.name}'", mutated=op.activations)
+        native = op.impls["native"].function
+        self.torch_op: Any = define(f"{op.name}.maybe_inplace", self.schema, self.choose_and_run, native, op.run_fake)
 
     def __repr__(self) -> str:
         return f"{self.op!r}.maybe_inplace"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return getattr, (self.op, "maybe_inplace")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         on = SCOPE.scoped
         if DEFAULT.on if on is None else on:
             return self.torch_op(*args, **kwargs)
+        if records_gradients(args, kwargs):
+            return self.op.impls["native"].function(*args, **kwargs)
         return self.op.dispatch(*args, **kwargs).function(*args, **kwargs)
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def choose_and_run(self, *args: Any, **kwargs: Any) -> Any:
+        """What torch's dispatcher calls in the end."""
         return self.op.dispatch(*args, **kwargs).function(*args, **kwargs)
-
-    def _run_fake(self, *args: Any, **kwargs: Any) -> Any:
-        return self.op.fake(*args, **kwargs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import threading
 import warnings
@@ -11,6 +10,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cutaway.errors import OpError
+from cutaway.ops.names import did_you_mean, listed
+from cutaway.ops.registry import find_op
 
 if TYPE_CHECKING:
     from cutaway.ops.impl import IrOpImpl
@@ -30,85 +31,63 @@ class Scope(threading.local):
 
 
 def resolve(op: IrOp, providers: Sequence[str]) -> tuple[IrOpImpl, ...]:
-    """The implementations that a list of providers stands for: supported here, up to the first that takes everything.
+    """The implementations that a list of providers stands for.
+
+    Those that this machine does not support are left out; after the first that takes all arguments the list ends. When
+    none takes all, ``native`` follows, with one warning.
+
+    Args:
+        op: whose implementations.
+        providers: their names, the preferred first.
 
     Raises:
-        OpError: a provider is unknown, or none of the list is supported here.
+        OpError: a provider is unknown, the list is empty, or none of it is supported here.
     """
     if isinstance(providers, str):
         raise OpError(
-            f"the priority of op '{op.name}' is the string {providers!r}",
-            "a priority is a list of providers",
-            f"write [{providers!r}]",
+            f"the priority of op '{op.name}' is {providers!r}", "it is a list of providers", f"write [{providers!r}]"
         )
-    for provider in providers:
-        if provider not in op.impls:
-            raise _unknown(op, provider, providers)
+    names = tuple(providers)
+    for name in names:
+        if name not in op.impls:
+            raise OpError(
+                f"op '{op.name}' has no provider {name!r}, which its priority {list(names)} names",
+                f"it has: {listed(op.impls)}",
+                did_you_mean(str(name), op.impls, "take it out of the list, or import the module that registers it"),
+            )
     order: list[IrOpImpl] = []
-    for provider in dict.fromkeys(providers):
-        impl = op.impls[provider]
+    for name in dict.fromkeys(names):
+        impl = op.impls[name]
         if not impl.supported:
-            log.debug("op %s: provider %s is not supported here, skipped", op.name, provider)
+            log.debug("op '%s': provider '%s' is not supported here, passed over", op.name, name)
             continue
         order.append(impl)
         if impl.supports_all_args:
             return tuple(order)
     if not order:
         raise OpError(
-            f"no provider in the priority {list(providers)} of op '{op.name}' is supported here",
-            f"supported here: {', '.join(op.supported_providers())}",
-            "put one of these in the list",
+            f"op '{op.name}' cannot run by the priority {list(names)}",
+            "it is empty" if not names else f"this machine supports none of it, but {listed(op.supported_providers())}",
+            "put one of these in the list" if names else f"name providers: {listed(op.supported_providers())}",
         )
-    _warn_once(op, tuple(providers))
+    _warn_once(op, names)
     return (*order, op.impls["native"])
 
 
-def _unknown(op: IrOp, provider: str, providers: Sequence[str]) -> OpError:
-    near = difflib.get_close_matches(provider, op.impls, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
-    return OpError(
-        f"op '{op.name}' has no provider '{provider}' (in the priority {list(providers)})",
-        f"it has: {', '.join(op.impls)}",
-        f"{meant}Register one with register_impl, or take it out of the list",
-    )
-
-
-_warned: set[tuple[str, tuple[str, ...]]] = set()
-
-
-def _warn_once(op: IrOp, providers: tuple[str, ...]) -> None:
-    if (op.name, providers) in _warned:
+def _warn_once(op: IrOp, names: tuple[str, ...]) -> None:
+    if names in op.warned:
         return
-    _warned.add((op.name, providers))
+    op.warned.add(names)
     warnings.warn(
-        f"op '{op.name}': no provider in the priority {list(providers)} takes all arguments, so 'native' runs what they "
-        "refuse; add 'native' to the end of the list to silence this",
+        f"op '{op.name}': no provider of the priority {list(names)} takes all arguments; native runs what they refuse. "
+        "Add 'native' to the end of the list to silence this.",
         stacklevel=4,
     )
 
 
 @contextlib.contextmanager
-def set_priority(priorities: Mapping[str, Sequence[str]]) -> Generator[None]:
-    """Priorities of several ops, on this thread, while the block runs.
-
-    Args:
-        priorities: name of an op -> providers, the preferred first.
-
-    Raises:
-        OpError: an op or a provider is unknown; then no priority has changed.
-    """
-    from cutaway.ops.op import find_op  # noqa: PLC0415  (an op has a priority, and a priority names ops)
-
-    resolved = [(op, resolve(op, order)) for op, order in ((find_op(name), priorities[name]) for name in priorities)]
-    with contextlib.ExitStack() as stack:
-        for op, order in resolved:
-            stack.enter_context(scoped(op.scope, order))
-        yield
-
-
-@contextlib.contextmanager
 def scoped(scope: Scope, order: tuple[IrOpImpl, ...]) -> Generator[None]:
-    """Put an order in force, and the one before it back."""
+    """Put an order in force on this thread, and what was before it back at the end."""
     before = scope.order
     scope.order = order
     try:
@@ -117,12 +96,32 @@ def scoped(scope: Scope, order: tuple[IrOpImpl, ...]) -> Generator[None]:
         scope.order = before
 
 
-def set_default_priority(priorities: Mapping[str, Sequence[str]]) -> None:
-    """Priorities of several ops for the whole process; arguments and errors as in `set_priority`."""
-    from cutaway.ops.op import find_op  # noqa: PLC0415
+def set_priority(priorities: Mapping[str, Sequence[str]]) -> contextlib.AbstractContextManager[None]:
+    """Set the priorities of several ops on this thread while a ``with`` block runs; the blocks nest.
 
-    ops = [(find_op(name), order) for name, order in priorities.items()]
-    for op, order in ops:
-        resolve(op, order)
-    for op, order in ops:
-        op.set_default(order)
+    Args:
+        priorities: name of an op -> its providers, the preferred first; `resolve` says what a list means.
+
+    Raises:
+        OpError: an op or a provider is unknown, or an op is left without; no priority has changed then.
+    """
+    return _all_scoped(_resolved(priorities))
+
+
+@contextlib.contextmanager
+def _all_scoped(orders: Sequence[tuple[IrOp, tuple[IrOpImpl, ...]]]) -> Generator[None]:
+    with contextlib.ExitStack() as stack:
+        for op, order in orders:
+            stack.enter_context(scoped(op.scope, order))
+        yield
+
+
+def set_default_priority(priorities: Mapping[str, Sequence[str]]) -> None:
+    """Set the priorities of several ops for the whole process; arguments and errors as of `set_priority`."""
+    for op, _ in _resolved(priorities):
+        op.set_default(priorities[op.name])
+
+
+def _resolved(priorities: Mapping[str, Sequence[str]]) -> list[tuple[IrOp, tuple[IrOpImpl, ...]]]:
+    ops = [(find_op(name), providers) for name, providers in priorities.items()]
+    return [(op, resolve(op, providers)) for op, providers in ops]

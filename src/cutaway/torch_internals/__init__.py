@@ -86,6 +86,7 @@ from cutaway.torch_internals.operators import (
     OpOverloadPacket,
     aten_name,
     aten_name_of_method,
+    call_below_autograd,
     calls,
     enters_autocast,
     exit_autocast,
@@ -104,6 +105,7 @@ from cutaway.torch_internals.operators import (
     sets_global_state,
     takes_plain_arguments,
     triton_kernels_of,
+    without_autocast,
 )
 from cutaway.torch_internals.sizes import (
     Demand,
@@ -153,6 +155,7 @@ __all__ = [
     "aten_name",
     "aten_name_of_method",
     "branches_on_sizes",
+    "call_below_autograd",
     "call_with_hooks",
     "caller",
     "calls",
@@ -255,5 +258,6 @@ __all__ = [
     "weak_tensor",
     "weights_of",
     "where_fixed",
+    "without_autocast",
     "without_guards",
 ]

@@ -204,3 +204,22 @@ def _triton_source(kernel: Any) -> str:
 def overload_of_custom_op(op: Any) -> Any:
     """The OpOverload of what ``torch.library.custom_op`` returned (torch/_library/custom_ops.py); None for others."""
     return op._opoverload if isinstance(op, torch._library.custom_ops.CustomOpDef) else None
+
+
+def call_below_autograd(overload: Any, keys: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call an operator from its own autograd kernel, past it (torch/_library/autograd.py does the same).
+
+    ``OpOverload.redispatch`` and the set of keys below autograd have no public name.
+    """
+    return overload.redispatch(keys & torch._C._after_autograd_keyset, *args, **kwargs)
+
+
+def without_autocast() -> Any:
+    """Within the block, autocast changes no argument's dtype (torch/_library/custom_ops.py does it so).
+
+    ``torch.autocast(enabled=False)`` needs the device and costs three times as much.
+    """
+    key = torch._C.DispatchKey
+    return torch._C._ExcludeDispatchKeyGuard(
+        torch._C.DispatchKeySet(key.AutocastCPU) | torch._C.DispatchKeySet(key.AutocastCUDA)
+    )

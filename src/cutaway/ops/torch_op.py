@@ -1,0 +1,109 @@
+"""The torch operator behind an op: what torch's dispatcher does with a call of it.
+
+    Autocast    off inside: an op computes in the dtypes that it says, compiled or not
+    Autograd    where gradients are recorded, the native body runs, and is recorded; else on to the next
+    Python …    fake tensors ask the fake, tracers put down one node: nothing decomposes it
+    backend     the implementation that the priority chooses
+
+In inference mode the first two are passed over by torch itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cutaway.errors import OpError
+from cutaway.torch_internals import call_below_autograd, storage_of, without_autocast
+
+NAMESPACE = "cutaway_ir"
+LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")  # for as long as the process lives: ops stay
+
+
+def define(
+    name: str, schema: str, run: Callable[..., Any], native: Callable[..., Any], fake: Callable[..., Any]
+) -> Any:
+    """Register a torch operator.
+
+    Args:
+        name: of the operator, after a dot that of its overload.
+        schema: arguments and returns in torch's words.
+        run: chooses an implementation and calls it.
+        native: what it means, in operators that autograd knows.
+        fake: makes outputs without data.
+
+    Returns:
+        The ``OpOverload``.
+
+    Raises:
+        OpError: torch does not take the schema; nothing is registered then.
+    """
+    try:
+        LIBRARY.define(name + schema)
+    except RuntimeError as error:
+        raise OpError(
+            f"op '{name}' cannot be a torch operator", f"torch does not take its schema {schema}: {_line(error)}",
+            "most often a default that has no plain text (an infinite number, a quoted string): take None instead",
+        ) from error  # fmt: skip
+    packet, _, overload_name = name.partition(".")
+    overload = getattr(getattr(getattr(torch.ops, NAMESPACE), packet), overload_name or "default")
+
+    def autograd(keys: Any, *args: Any, **kwargs: Any) -> Any:
+        if records_gradients(args, kwargs):
+            return native(*args, **kwargs)
+        return call_below_autograd(overload, keys, args, kwargs)
+
+    def autocast(*args: Any, **kwargs: Any) -> Any:
+        with without_autocast():
+            return overload(*args, **kwargs)
+
+    # CompositeExplicitAutograd: AOTAutograd keeps the op whole, where CompositeImplicitAutograd would be decomposed.
+    LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+    LIBRARY.impl(name, autograd, "Autograd", with_keyset=True)
+    for key in ("AutocastCPU", "AutocastCUDA"):
+        LIBRARY.impl(name, autocast, key)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=LIBRARY)
+    return overload
+
+
+def _line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def is_taken(name: str) -> bool:
+    """Whether ``torch.ops.cutaway_ir.<name>`` is something already: another library's operator, or torch's own."""
+    return hasattr(getattr(torch.ops, NAMESPACE), name)
+
+
+def records_gradients(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether autograd would have to know how the outputs come from these arguments."""
+    return torch.is_grad_enabled() and (_any_requires(args) or (bool(kwargs) and _any_requires(kwargs.values())))
+
+
+def _any_requires(values: Any) -> bool:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            if value.requires_grad:
+                return True
+        elif isinstance(value, (list, tuple)) and _any_requires(value):
+            return True
+    return False
+
+
+def shared_with(outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """``output 1 is memory of argument 0``, when one is; empty when all outputs have memory of their own."""
+    of_arguments: dict[int, Any] = {}
+    for name, value in [*enumerate(args), *kwargs.items()]:
+        of_arguments.update({storage_of(tensor): name for tensor in _tensors(value)})
+    for number, output in enumerate(_tensors(outputs)):
+        if storage_of(output) in of_arguments:
+            return f"output {number} is memory of argument {of_arguments[storage_of(output)]!r}"
+    return ""
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, (list, tuple)) else []
