@@ -19,6 +19,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.layers.words import short_name
 from cutaway.record.values import node_value
 
 Table = dict[str, Any]
@@ -133,16 +134,6 @@ def target_name(target: Any) -> str:
         module = "torch"
     name = name.replace("_VariableFunctionsClass.", "").replace("_VariableFunctions.", "")
     return f"{module}.{name}" if module else name
-
-
-def short_name(target: str) -> str:
-    """The name by which operators are counted: ``aten.mm.default`` -> ``mm``."""
-    parts = target.split(".")
-    if parts[0] == "vllm_ir" and len(parts) > 1:  # an IR op's overload says what it may do: name it
-        return parts[1] if parts[2:] in ([], ["default"]) else ".".join(parts[1:])
-    if len(parts) > 2 and parts[-1] in ("default", "Tensor", "Scalar", "int", "out", "self", "dim"):
-        return parts[-2]
-    return parts[1] if len(parts) == 3 and parts[0] in ("aten", "prims") else parts[-1]
 
 
 def layer_path(stack: Mapping[str, tuple[str, Any]] | None) -> Path | None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from cutaway.record.compilation import Compilation
 from cutaway.record.layers import render_layers
-from cutaway.record.layers.words import blocks
-from cutaway.record.nodes import short_name
+from cutaway.record.layers.words import blocks, short_name
 from cutaway.record.runnable import sizes_of
 from cutaway.stages import stage
 

@@ -35,6 +35,16 @@ def short_target(target: str) -> str:
     return target
 
 
+def short_name(target: str) -> str:
+    """The name by which operators are counted: ``aten.mm.default`` -> ``mm``."""
+    parts = target.split(".")
+    if parts[0] == "vllm_ir" and len(parts) > 1:  # an IR op's overload says what it may do: name it
+        return parts[1] if parts[2:] in ([], ["default"]) else ".".join(parts[1:])
+    if len(parts) > 2 and parts[-1] in ("default", "Tensor", "Scalar", "int", "out", "self", "dim"):
+        return parts[-2]
+    return parts[1] if len(parts) == 3 and parts[0] in ("aten", "prims") else parts[-1]
+
+
 def short_dtype(dtype: str) -> str:
     """A dtype in a few letters: `float32` is `f32`, `bfloat16` is `bf16`; others stay as they are."""
     for long, short in DTYPES.items():

@@ -1,0 +1,34 @@
+"""The difference of two graphs, node by node.
+
+snapshots ──match──► which node is which ──regions──► rewrites ──fold──► each once, with its layers
+
+>>> found = diff(before, after)
+>>> found.summary
+'812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64'
+>>> for rewrite in found.rewrites:
+...     print(rewrite.count, rewrite.text)
+"""
+
+from __future__ import annotations
+
+from cutaway.dump.diff.changes import Change
+from cutaway.dump.diff.compare import diff, diff_pairs
+from cutaway.dump.diff.course import chain, predecessor
+from cutaway.dump.diff.match import match_nodes
+from cutaway.dump.diff.matching import Matching
+from cutaway.dump.diff.result import Absent, Diff, Part, Place, Rewrite
+
+__all__ = [
+    "Absent",
+    "Change",
+    "Diff",
+    "Matching",
+    "Part",
+    "Place",
+    "Rewrite",
+    "chain",
+    "diff",
+    "diff_pairs",
+    "match_nodes",
+    "predecessor",
+]

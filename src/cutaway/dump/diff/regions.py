@@ -1,0 +1,162 @@
+"""Nodes that are gone and nodes that are new, put together: each group of nodes that was replaced by another group.
+
+Where it is recorded which nodes a new node stems from, these belong together. Otherwise gone nodes that feed each
+other do, and new ones, and those that stand in the same place of a node that stayed. A group whose gone and new
+nodes lie in the same layers falls apart into one group a layer (and line of Python): a pass that replaces every
+norm of a model makes them one group where each feeds the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cutaway.dump.diff.changes import Use
+from cutaway.dump.diff.match import Pairing
+
+
+@dataclass
+class Region:
+    """Nodes that were replaced, inserted or deleted together.
+
+    Attributes:
+        gone, new: places in the table before and after, in order.
+        uses: who reads another value because of it.
+    """
+
+    gone: list[int] = field(default_factory=list[int])
+    new: list[int] = field(default_factory=list[int])
+    uses: list[Use] = field(default_factory=list[Use])
+
+
+Item = tuple[int, int]
+"""A node: 0 and its place for one that is gone, 1 and its place for one that is new."""
+
+
+def regions(pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
+    """The regions of two graphs, in the order of the graph before.
+
+    Args:
+        pairing: which node is which.
+        uses: where what a node reads was replaced.
+    """
+    gone, new = pairing.left(), pairing.right()
+    items: list[Item] = [*((0, index) for index in gone), *((1, index) for index in new)]
+    groups = _Groups(items)
+    for left, right in pairing.kin:
+        if (0, left) in groups and (1, right) in groups:
+            groups.join((0, left), (1, right))
+    recorded = {item for item in items if len(groups.sides(item)) == 2}
+    edges = _edges(pairing, gone, 0) + _edges(pairing, new, 1)
+    for one, other in edges:
+        if one not in recorded and other not in recorded:
+            groups.join(one, other)
+    for use in uses:
+        one, other = (0, use.old), (1, use.new)
+        if one in groups and other in groups and not (one in recorded and other in recorded):
+            groups.join(one, other)
+    found = [part for members in groups.members() for part in _parted(members, pairing, edges, uses)]
+    return _sorted(found, pairing, uses)
+
+
+def _edges(pairing: Pairing, indices: Sequence[int], side: int) -> list[tuple[Item, Item]]:
+    terms = (pairing.before, pairing.after)[side]
+    there = set(indices)
+    return [((side, index), (side, ref)) for index in indices for ref in terms.refs[index] if ref in there]
+
+
+def _parted(
+    members: list[Item], pairing: Pairing, edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]
+) -> list[list[Item]]:
+    """A group by layer and line, or by layer, when each part has nodes that are gone and nodes that are new."""
+    if len(members) < 4 or {side for side, _ in members} != {0, 1}:
+        return [members]
+    for key in (_layer_and_line(pairing), _layer(pairing)):
+        parts = _by(members, key)
+        if len(parts) > 1 and all({side for side, _ in part} == {0, 1} for part in parts):
+            return [smaller for part in parts for smaller in _connected(part, edges, uses)]
+    return [members]
+
+
+def _by(members: Sequence[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
+    parts: dict[Hashable, list[Item]] = {}
+    for item in members:
+        parts.setdefault(key(item), []).append(item)
+    return list(parts.values())
+
+
+def _layer(pairing: Pairing) -> Callable[[Item], Hashable]:
+    tables = pairing.before.table, pairing.after.table
+    return lambda item: tables[item[0]].layer(tables[item[0]].nodes[item[1]])
+
+
+def _layer_and_line(pairing: Pairing) -> Callable[[Item], Hashable]:
+    places = pairing.before.place, pairing.after.place
+    return lambda item: places[item[0]][item[1]]
+
+
+def _connected(part: list[Item], edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]) -> list[list[Item]]:
+    """What hangs together within one layer, when each such group has nodes that are gone and nodes that are new."""
+    groups = _Groups(part)
+    pairs = [*edges, *(((0, use.old), (1, use.new)) for use in uses)]
+    for one, other in pairs:
+        if one in groups and other in groups:
+            groups.join(one, other)
+    parts = list(groups.members())
+    return parts if all({side for side, _ in each} == {0, 1} for each in parts) else [part]
+
+
+def _sorted(parts: Sequence[Sequence[Item]], pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
+    found: list[Region] = []
+    of: dict[Item, Region] = {}
+    for part in parts:
+        region = Region(
+            sorted(index for side, index in part if side == 0), sorted(index for side, index in part if side == 1)
+        )
+        of.update(dict.fromkeys(part, region))
+        found.append(region)
+    for use in uses:
+        region = of.get((0, use.old)) or of.get((1, use.new))
+        if region is not None:
+            region.uses.append(use)
+    return sorted(found, key=lambda region: _where(region, pairing))
+
+
+def _where(region: Region, pairing: Pairing) -> tuple[int, int]:
+    """The place of a region in the graph before: of its first node, or of what its first new node reads."""
+    if region.gone:
+        return region.gone[0], region.new[0] if region.new else -1
+    read = [pairing.of_after.get(ref, -1) for index in region.new for ref in pairing.after.refs[index]]
+    return max(read, default=-1), region.new[0]
+
+
+class _Groups:
+    """Union-find over nodes, with the sides that each group has."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._parent = {item: item for item in items}
+        self._sides = {item: frozenset((item[0],)) for item in self._parent}
+
+    def __contains__(self, item: Item) -> bool:
+        return item in self._parent
+
+    def root(self, item: Item) -> Item:
+        while self._parent[item] != item:
+            self._parent[item] = self._parent[self._parent[item]]
+            item = self._parent[item]
+        return item
+
+    def sides(self, item: Item) -> frozenset[int]:
+        return self._sides[self.root(item)]
+
+    def join(self, one: Item, other: Item) -> None:
+        first, second = self.root(one), self.root(other)
+        if first != second:
+            self._parent[second] = first
+            self._sides[first] |= self._sides.pop(second)
+
+    def members(self) -> Iterable[list[Item]]:
+        found: dict[Item, list[Item]] = {}
+        for item in self._parent:
+            found.setdefault(self.root(item), []).append(item)
+        return found.values()

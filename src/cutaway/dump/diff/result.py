@@ -1,0 +1,209 @@
+"""What a diff says: rewrites, each with all the places where it was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from cutaway.dump.diff.changes import Change
+from cutaway.dump.diff.matching import Matching
+from cutaway.dump.schema import NodeTable, Size
+from cutaway.dump.snapshot import Snapshot
+from cutaway.record.layers.words import short_name
+
+MINUS = "\N{MINUS SIGN}"
+ARROW = "\N{RIGHTWARDS ARROW}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+Kind = Literal["inserted", "deleted", "replaced", "changed", "moved"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Two graphs that are compared, and which node is which.
+
+    Attributes:
+        before, after: the snapshots.
+        tables: their graphs.
+        matching: which node is which.
+        recorded: whether that goes by the origins in the dump; otherwise by structure.
+    """
+
+    before: Snapshot
+    after: Snapshot
+    tables: tuple[NodeTable, NodeTable] = field(repr=False)
+    matching: Matching = field(repr=False)
+    recorded: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rewrite was found.
+
+    Attributes:
+        part: index into the diff's parts.
+        layer: fqn of the innermost layer around all its nodes; empty for the root, None when unknown.
+        before, after: ids of the nodes that became the others; for a change, of the node before and after.
+        changes: how nodes differ that stayed.
+        uses: (user, old, new): a node before that stayed reads `new` in place of `old`; ids.
+    """
+
+    part: int
+    layer: str | None
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    changes: tuple[Change, ...] = ()
+    uses: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Layers like those where a rewrite was found, in which it was not.
+
+    Attributes:
+        layers: their fqns.
+        reason: why, as far as the graph tells.
+    """
+
+    layers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """These nodes became those, in all the places where it is the same up to names and the layer's number.
+
+    Attributes:
+        kind: "replaced", "inserted", "deleted", "changed" (in place) or "moved" (across a write, or an input).
+        before, after: operators of the nodes, in short.
+        what: for a change, in what: `args`, `dtype`, `shape`, …
+        cls: class of the layer; empty when unknown.
+        providers: who implements what became of it.
+        types: dtype and shape of the values that other nodes read: before, and after.
+        places: where it was found, in the order of the graph before.
+        absent: layers of the same kind where it was not found.
+    """
+
+    kind: Kind
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    what: tuple[str, ...]
+    cls: str
+    providers: tuple[str, ...]
+    types: tuple[tuple[str, str], ...]
+    places: tuple[Place, ...]
+    absent: tuple[Absent, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """In how many places it was found."""
+        return len(self.places)
+
+    @cached_property
+    def layers(self) -> tuple[str | None, ...]:
+        """The layers in which it was found, each once, in order; None for unknown."""
+        return tuple(dict.fromkeys(place.layer for place in self.places))
+
+    @property
+    def text(self) -> str:
+        """`rms_norm + quant_fp8 -> rms_norm_quant`, with an arrow; for other kinds `clone deleted`."""
+        if self.kind == "replaced":
+            return f"{plus(self.before)} {ARROW} {plus(self.after)}"
+        ops = plus(self.before or self.after)
+        return f"{ops}: {', '.join(self.what)} changed" if self.kind == "changed" else f"{ops} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The difference of two graphs, or of several pairs of graphs (the pieces of a split model).
+
+    Attributes:
+        parts: the pairs of graphs.
+        rewrites: what became of what, folded over identical layers.
+        sizes: sizes that are another kind of number in the graph after: ("s72", 8).
+    """
+
+    parts: tuple[Part, ...]
+    rewrites: tuple[Rewrite, ...]
+    sizes: tuple[tuple[Size, Size], ...] = ()
+
+    @property
+    def before(self) -> Snapshot:
+        """The snapshot before; of the first pair when there are several."""
+        return self.parts[0].before
+
+    @property
+    def after(self) -> Snapshot:
+        """The snapshot after; of the first pair when there are several."""
+        return self.parts[0].after
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the graphs are equal up to names and an order that makes no difference."""
+        return not self.rewrites and not self.sizes
+
+    @property
+    def nodes(self) -> tuple[int, int]:
+        """How many nodes there are, before and after."""
+        before, after = ([len(part.tables[side].nodes) for part in self.parts] for side in (0, 1))
+        return sum(before), sum(after)
+
+    @cached_property
+    def ops_delta(self) -> dict[str, int]:
+        """Operator -> how many more (or fewer) of it there are, largest change first."""
+        change: Counter[str] = Counter()
+        for part in self.parts:
+            change.update(op_counts(part.tables[1]))
+            change.subtract(op_counts(part.tables[0]))
+        names = sorted(change, key=lambda name: (-abs(change[name]), name))
+        return {name: change[name] for name in names if change[name]}
+
+    @property
+    def summary(self) -> str:
+        """`812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64`, in one line."""
+        return self.summarised()
+
+    def summarised(self, most: int = 6) -> str:
+        """`summary`, with the counts of at most so many operators."""
+        before, after = self.nodes
+        change = f"{thousands(before)} {ARROW} " if before != after else ""
+        nodes = f"{change}{thousands(after)} nodes"
+        if self.is_empty:
+            return f"{nodes}, no difference"
+        texts = [f"{name} {signed(count)}" for name, count in list(self.ops_delta.items())[:most]]
+        more = len(self.ops_delta) - most
+        texts += [f"{more} other operators"] if more > 0 else []
+        changes = [place.changes for each in self.rewrites for place in each.places]
+        changed = sum(len({change.before for change in some}) for some in changes)
+        texts += [f"{thousands(changed)} changed in place"] if changed else []
+        texts += [f"{left} is {right}" for left, right in self.sizes]
+        return ", ".join([nodes, *(texts or ["the same operators"])])
+
+
+def op_counts(table: NodeTable) -> Counter[str]:
+    """How often each operator is called in a graph, by its short name."""
+    return Counter(op_name(node.op, node.target) for node in table.nodes if node.op.startswith("call_"))
+
+
+def op_name(op: str, target: str) -> str:
+    """What a node does, in short: an operator's short name, or what else it is."""
+    if op == "call_function":
+        return short_name(target)
+    return {"placeholder": "input", "get_attr": "constant", "output": "output"}.get(op, target)
+
+
+def plus(ops: Sequence[str]) -> str:
+    """`pow + mean + mul x2`: each operator once, where it first stands."""
+    counts = Counter(ops)
+    return " + ".join(name if counts[name] == 1 else f"{name} {TIMES}{counts[name]}" for name in dict.fromkeys(ops))
+
+
+def signed(count: int) -> str:
+    return f"+{thousands(count)}" if count > 0 else f"{MINUS}{thousands(-count)}"
+
+
+def thousands(number: int) -> str:
+    """A number with a thin space between thousands, as the other texts of a dump have it."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if number >= 10000 else str(number)
