@@ -22,6 +22,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cutaway.ops.cases import Case as Case
+    from cutaway.ops.check import CheckRow as CheckRow
+    from cutaway.ops.check import check_op as check_op
     from cutaway.ops.impl import IrOpImpl as IrOpImpl
     from cutaway.ops.op import IrOp as IrOp
     from cutaway.ops.priority import set_default_priority as set_default_priority
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from cutaway.ops.wrap import set_default_torch_wrap as set_default_torch_wrap
 
 _HOME = {
+    "cases": ("Case",),
+    "check": ("CheckRow", "check_op"),
     "impl": ("IrOpImpl",),
     "op": ("IrOp",),
     "priority": ("set_default_priority", "set_priority"),
@@ -44,8 +49,11 @@ _HOME = {
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Case",
+    "CheckRow",
     "IrOp",
     "IrOpImpl",
+    "check_op",
     "enable_torch_wrap",
     "find_op",
     "ir_op_of",

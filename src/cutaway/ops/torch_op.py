@@ -96,14 +96,15 @@ def shared_with(outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     """``output 1 is memory of argument 0``, when one is; empty when all outputs have memory of their own."""
     of_arguments: dict[int, Any] = {}
     for name, value in [*enumerate(args), *kwargs.items()]:
-        of_arguments.update({storage_of(tensor): name for tensor in _tensors(value)})
-    for number, output in enumerate(_tensors(outputs)):
+        of_arguments.update({storage_of(tensor): name for tensor in tensors_in(value)})
+    for number, output in enumerate(tensors_in(outputs)):
         if storage_of(output) in of_arguments:
             return f"output {number} is memory of argument {of_arguments[storage_of(output)]!r}"
     return ""
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Every tensor in a value: itself, or those in a list or tuple of them."""
     if isinstance(value, torch.Tensor):
         return [value]
-    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, (list, tuple)) else []
+    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []
