@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from cutaway.ops.check import CheckRow as CheckRow
     from cutaway.ops.check import check_op as check_op
     from cutaway.ops.impl import IrOpImpl as IrOpImpl
+    from cutaway.ops.lookup import find_op as find_op
+    from cutaway.ops.lookup import ir_op_of as ir_op_of
+    from cutaway.ops.lookup import registry as registry
     from cutaway.ops.op import IrOp as IrOp
     from cutaway.ops.priority import set_default_priority as set_default_priority
     from cutaway.ops.priority import set_priority as set_priority
     from cutaway.ops.register import register_op as register_op
-    from cutaway.ops.registry import find_op as find_op
-    from cutaway.ops.registry import ir_op_of as ir_op_of
-    from cutaway.ops.registry import registry as registry
     from cutaway.ops.wrap import enable_torch_wrap as enable_torch_wrap
     from cutaway.ops.wrap import set_default_torch_wrap as set_default_torch_wrap
 
@@ -43,7 +43,7 @@ _HOME = {
     "op": ("IrOp",),
     "priority": ("set_default_priority", "set_priority"),
     "register": ("register_op",),
-    "registry": ("find_op", "ir_op_of", "registry"),
+    "lookup": ("find_op", "ir_op_of", "registry"),
     "wrap": ("enable_torch_wrap", "set_default_torch_wrap"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

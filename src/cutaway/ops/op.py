@@ -14,8 +14,8 @@ from cutaway.identity.sources import digest
 from cutaway.ops.cases import EXACT, TOLERANCES, Case, InputGenerator, Inputs
 from cutaway.ops.impl import IrOpImpl, check_functions, check_registration
 from cutaway.ops.inplace import MaybeInplace
+from cutaway.ops.lookup import find_op
 from cutaway.ops.priority import Scope, resolve, scoped
-from cutaway.ops.registry import find_op
 from cutaway.ops.signature import check_same, schema_of, signature_of
 from cutaway.ops.torch_op import define, records_gradients, shared_with
 from cutaway.ops.wrap import DEFAULT, SCOPE

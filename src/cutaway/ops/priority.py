@@ -10,8 +10,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cutaway.errors import OpError
+from cutaway.ops.lookup import find_op
 from cutaway.ops.names import did_you_mean, listed
-from cutaway.ops.registry import find_op
 
 if TYPE_CHECKING:
     from cutaway.ops.impl import IrOpImpl

@@ -10,9 +10,9 @@ import torch
 
 from cutaway.errors import OpError
 from cutaway.ops.impl import described
+from cutaway.ops.lookup import add, registry
 from cutaway.ops.names import check_name, did_you_mean, listed
 from cutaway.ops.op import IrOp
-from cutaway.ops.registry import add, registry
 from cutaway.ops.signature import schema_of, signature_of
 from cutaway.ops.torch_op import NAMESPACE, is_taken
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812  (everybody's name for it)
 from torch import Tensor
 
 from cutaway.errors import OpError
-from cutaway.ops import register_op
+from cutaway.ops import kernels, register_op
 
 _GELU = ("none", "tanh")
 
@@ -32,6 +32,17 @@ def silu_and_mul(x: Tensor) -> Tensor:
     return (F.silu(gate) * up).contiguous()
 
 
+def _silu_readable(x: Tensor) -> bool:
+    return kernels.takes(x)
+
+
+@silu_and_mul.register_impl("cpp", supported=kernels.available(), supports_args=_silu_readable, sources=kernels.SOURCES)
+def silu_and_mul_cpp(x: Tensor) -> Tensor:
+    """One pass over x."""
+    check_halves("silu_and_mul", x)
+    return kernels.ops.silu_and_mul.default(x)
+
+
 @register_op
 def gelu_and_mul(x: Tensor, approximate: str = "none") -> Tensor:
     """``gelu(x[..., :d]) * x[..., d:]`` with ``gelu(z) = z Φ(z)``; d is half of the last dimension.
@@ -51,19 +62,41 @@ def gelu_and_mul(x: Tensor, approximate: str = "none") -> Tensor:
     Source: Shazeer, GLU Variants Improve Transformer (2020), GEGLU; Hendrycks and Gimpel, GELU (2016); vLLM's
     ``GeluAndMul``.
     """
-    if approximate not in _GELU:
-        raise OpError(
-            f"op 'gelu_and_mul' has no approximation {approximate!r}", cure=f"choose of {', '.join(map(repr, _GELU))}"
-        )
+    check_gelu(approximate)
     gate, up = halves("gelu_and_mul", x)
     return (F.gelu(gate, approximate=approximate) * up).contiguous()
 
 
+def _gelu_readable(x: Tensor, approximate: str = "none") -> bool:
+    return kernels.takes(x)
+
+
+@gelu_and_mul.register_impl("cpp", supported=kernels.available(), supports_args=_gelu_readable, sources=kernels.SOURCES)
+def gelu_and_mul_cpp(x: Tensor, approximate: str = "none") -> Tensor:
+    """One pass over x."""
+    check_gelu(approximate)
+    check_halves("gelu_and_mul", x)
+    return kernels.ops.gelu_and_mul.default(x, approximate == "tanh")
+
+
 def halves(op: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gate and up, views of x."""
-    size = x.shape[-1]
-    if size % 2:
+    check_halves(op, x)
+    half = x.shape[-1] // 2
+    return x[..., :half], x[..., half:]
+
+
+def check_halves(op: str, x: Tensor) -> None:
+    """Refuse an odd size: torch would broadcast a half of one entry."""
+    if x.shape[-1] % 2:
         raise OpError(
             f"op '{op}' cannot halve the last dimension of {list(x.shape)}", cure="give gate and up of equal size"
         )
-    return x[..., : size // 2], x[..., size // 2 :]
+
+
+def check_gelu(approximate: str) -> None:
+    """Refuse an approximation that there is not."""
+    if approximate not in _GELU:
+        raise OpError(
+            f"op 'gelu_and_mul' has no approximation {approximate!r}", cure=f"choose of {', '.join(map(repr, _GELU))}"
+        )

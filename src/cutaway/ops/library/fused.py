@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cutaway.ops import register_op
-from cutaway.ops.library.layernorm import fused_add_rms_norm, rms_norm
-from cutaway.ops.library.quantization import dynamic_per_token_quant, static_quant
+from cutaway.ops import kernels, register_op
+from cutaway.ops.library.layernorm import check_residual, check_weight, fused_add_rms_norm, rms_norm
+from cutaway.ops.library.quantization import check_dtype, check_scale, dynamic_per_token_quant, static_quant
 
 _norm = rms_norm.impls["native"].function
 _add_norm = fused_add_rms_norm.impls["native"].function
@@ -37,6 +37,23 @@ def rms_norm_static_quant(
     return _static(_norm(x, weight, epsilon), scale, dtype)
 
 
+def _static_quant_readable(x: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype) -> bool:
+    return kernels.takes(x, weight, scale)
+
+
+@rms_norm_static_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_static_quant_readable, sources=kernels.SOURCES
+)
+def rms_norm_static_quant_cpp(
+    x: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype
+) -> Tensor:
+    """One pass over x."""
+    check_weight("rms_norm_static_quant", x, weight)
+    check_dtype("rms_norm_static_quant", dtype)
+    check_scale("rms_norm_static_quant", scale)
+    return kernels.ops.rms_norm_static_quant.default(x, weight, scale, epsilon, dtype)
+
+
 @register_op
 def rms_norm_dynamic_quant(
     x: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
@@ -57,6 +74,22 @@ def rms_norm_dynamic_quant(
     Source: vLLM's ``rms_norm_dynamic_per_token_quant``.
     """
     return _dynamic(_norm(x, weight, epsilon), dtype)
+
+
+def _dynamic_quant_readable(x: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype) -> bool:
+    return kernels.takes(x, weight)
+
+
+@rms_norm_dynamic_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_dynamic_quant_readable, sources=kernels.SOURCES
+)
+def rms_norm_dynamic_quant_cpp(
+    x: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """One pass over x."""
+    check_weight("rms_norm_dynamic_quant", x, weight)
+    check_dtype("rms_norm_dynamic_quant", dtype)
+    return kernels.ops.rms_norm_dynamic_quant.default(x, weight, epsilon, dtype)
 
 
 @register_op
@@ -83,6 +116,26 @@ def fused_add_rms_norm_static_quant(
     return _static(normed, scale, dtype), residual
 
 
+def _added_static_quant_readable(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype
+) -> bool:
+    return kernels.takes(x, x_residual, weight, scale)
+
+
+@fused_add_rms_norm_static_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_added_static_quant_readable, sources=kernels.SOURCES
+)
+def fused_add_rms_norm_static_quant_cpp(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """One pass over x and x_residual."""
+    check_residual("fused_add_rms_norm_static_quant", x, x_residual)
+    check_weight("fused_add_rms_norm_static_quant", x, weight)
+    check_dtype("fused_add_rms_norm_static_quant", dtype)
+    check_scale("fused_add_rms_norm_static_quant", scale)
+    return kernels.ops.fused_add_rms_norm_static_quant.default(x, x_residual, weight, scale, epsilon, dtype)
+
+
 @register_op
 def fused_add_rms_norm_dynamic_quant(
     x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
@@ -106,3 +159,22 @@ def fused_add_rms_norm_dynamic_quant(
     normed, residual = _add_norm(x, x_residual, weight, epsilon)
     quantised, scales = _dynamic(normed, dtype)
     return quantised, scales, residual
+
+
+def _added_dynamic_quant_readable(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
+) -> bool:
+    return kernels.takes(x, x_residual, weight)
+
+
+@fused_add_rms_norm_dynamic_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_added_dynamic_quant_readable, sources=kernels.SOURCES
+)
+def fused_add_rms_norm_dynamic_quant_cpp(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass over x and x_residual."""
+    check_residual("fused_add_rms_norm_dynamic_quant", x, x_residual)
+    check_weight("fused_add_rms_norm_dynamic_quant", x, weight)
+    check_dtype("fused_add_rms_norm_dynamic_quant", dtype)
+    return kernels.ops.fused_add_rms_norm_dynamic_quant.default(x, x_residual, weight, epsilon, dtype)

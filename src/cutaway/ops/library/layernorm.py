@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (everybody's name for it)
 from torch import Tensor
 
 from cutaway.errors import OpError
-from cutaway.ops import register_op
+from cutaway.ops import kernels, register_op
 
 
 @register_op
@@ -37,6 +38,28 @@ def rms_norm(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
     return normed.to(x.dtype).contiguous()
 
 
+def _has_its_dtype(x: Tensor, weight: Tensor | None, epsilon: float) -> bool:
+    return weight is None or weight.dtype == x.dtype
+
+
+def _readable(x: Tensor, weight: Tensor | None, epsilon: float) -> bool:
+    return kernels.takes(x, weight)
+
+
+@rms_norm.register_impl("torch", supports_args=_has_its_dtype)
+def rms_norm_torch(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
+    """torch's own operator; it rounds once, at the end."""
+    check_weight("rms_norm", x, weight)
+    return F.rms_norm(x, x.shape[-1:], weight, epsilon).contiguous()
+
+
+@rms_norm.register_impl("cpp", supported=kernels.available(), supports_args=_readable, sources=kernels.SOURCES)
+def rms_norm_cpp(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
+    """One pass over x."""
+    check_weight("rms_norm", x, weight)
+    return kernels.ops.rms_norm.default(x, weight, epsilon)
+
+
 @register_op(allow_inplace=True)
 def fused_add_rms_norm(x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
     """``residual = x + x_residual`` and ``rms_norm(residual, weight, epsilon)``.
@@ -60,6 +83,24 @@ def fused_add_rms_norm(x: Tensor, x_residual: Tensor, weight: Tensor | None, eps
     check_residual("fused_add_rms_norm", x, x_residual)
     residual = (x + x_residual).contiguous()
     return rms_norm.impls["native"].function(residual, weight, epsilon), residual
+
+
+def _writable(x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float) -> bool:
+    # Contiguous, for what is written into x is what the op returns, and its outputs are contiguous.
+    return x.is_contiguous() and x_residual.is_contiguous() and kernels.takes(x, x_residual, weight)
+
+
+@fused_add_rms_norm.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_writable, inplace=True, sources=kernels.SOURCES
+)
+def fused_add_rms_norm_cpp(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """One pass over x and x_residual, into both."""
+    check_residual("fused_add_rms_norm", x, x_residual)
+    check_weight("fused_add_rms_norm", x, weight)
+    kernels.ops.fused_add_rms_norm.default(x, x_residual, weight, epsilon)
+    return x, x_residual
 
 
 def check_weight(op: str, x: Tensor, weight: Tensor | None) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cutaway.errors import OpError
-from cutaway.ops import register_op
+from cutaway.ops import kernels, register_op
 
 RANGES = {torch.float8_e4m3fn: (-448.0, 448.0), torch.int8: (-128.0, 127.0)}
 """The dtypes that there are, and the smallest and largest value of each."""
@@ -39,6 +39,20 @@ def static_quant(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return _quantised(x.to(torch.float32), scale.to(torch.float32).reshape(()), dtype)
 
 
+def _static_readable(x: Tensor, scale: Tensor, dtype: torch.dtype) -> bool:
+    return kernels.takes(x, scale)
+
+
+@static_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_static_readable, sources=kernels.SOURCES
+)
+def static_quant_cpp(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """One pass over x."""
+    check_dtype("static_quant", dtype)
+    check_scale("static_quant", scale)
+    return kernels.ops.static_quant.default(x, scale, dtype)
+
+
 @register_op
 def dynamic_per_token_quant(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """``x / scale`` in eight bits, where each token's largest entry becomes the largest of the dtype.
@@ -62,6 +76,19 @@ def dynamic_per_token_quant(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tens
     largest = x.abs().amax(dim=-1, keepdim=True).to(torch.float32)
     scales = (largest / RANGES[dtype][1]).clamp(min=_SMALLEST[dtype]).contiguous()
     return _quantised(x.to(torch.float32), scales, dtype), scales
+
+
+def _dynamic_readable(x: Tensor, dtype: torch.dtype) -> bool:
+    return kernels.takes(x)
+
+
+@dynamic_per_token_quant.register_impl(
+    "cpp", supported=kernels.available(), supports_args=_dynamic_readable, sources=kernels.SOURCES
+)
+def dynamic_per_token_quant_cpp(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """One pass over x."""
+    check_dtype("dynamic_per_token_quant", dtype)
+    return kernels.ops.dynamic_per_token_quant.default(x, dtype)
 
 
 def _quantised(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cutaway.errors import OpError
-from cutaway.ops import register_op
+from cutaway.ops import kernels, register_op
 
 
 @register_op(activations=["query", "key"])
@@ -44,6 +44,21 @@ def rotary_embedding(
     return _rotated(query, angles, leading, head_size, is_neox), _rotated(key, angles, leading, head_size, is_neox)
 
 
+def _readable(
+    positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool = True
+) -> bool:
+    return positions.dtype in (torch.int32, torch.int64) and kernels.takes(query, key, cos_sin_cache)
+
+
+@rotary_embedding.register_impl("cpp", supported=kernels.available(), supports_args=_readable, sources=kernels.SOURCES)
+def rotary_embedding_cpp(
+    positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool = True
+) -> tuple[Tensor, Tensor]:
+    """One pass over query and key."""
+    check_rotary(positions, query, key, cos_sin_cache, head_size)
+    return kernels.ops.rotary_embedding.default(positions, query, key, cos_sin_cache, head_size, is_neox)
+
+
 def _rotated(x: Tensor, angles: Tensor, leading: int, head_size: int, is_neox: bool) -> Tensor:
     cos, sin = _pairs(angles, is_neox=True)
     heads = x.reshape(angles.shape[0], math.prod(x.shape[leading:]) // head_size, head_size)
@@ -74,7 +89,7 @@ def check_rotary(positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: T
         )
     for name, x in (("query", query), ("key", key)):
         tokens, head = x.shape[: positions.dim()], x.shape[positions.dim() :]
-        if tokens != positions.shape or not head or math.prod(head) % head_size:
+        if tokens != positions.shape or not head or head[-1] % head_size:
             raise OpError(
                 f"op 'rotary_embedding' cannot rotate a {name} of shape {list(x.shape)}",
                 f"positions have the shape {list(positions.shape)}, heads {head_size} entries",
