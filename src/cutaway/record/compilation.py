@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import fx
+
+from cutaway.record.changes import Changes
 from cutaway.record.nodes import Table
 from cutaway.record.origins import Frozen, Remembered
 
@@ -56,6 +59,7 @@ class Scope:
         graph_module: the graph that goes through the stages now; graphs nested in it are told apart by it.
         graphs: how many graphs Inductor has begun with here; from the second on each is a scope of its own, ``newest``.
         kernels: kernel -> names of the last graph's nodes in each of its calls, while the code is being generated.
+        changes: what passes have done to a graph since its last snapshot.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Scope:
     render_seconds: float = 0.0
     snapshots: int = 0
     kernels: dict[str, list[list[str]]] = field(default_factory=dict)
+    changes: Changes | None = None
     pass_numbers: Counter[str] = field(default_factory=Counter)
     _files: Counter[str] = field(default_factory=Counter)
     _folder: str | None = None
@@ -134,10 +139,16 @@ class Scope:
             return None
         return next((name for name, module in whole.named_modules() if module is gm and name), None)
 
+    def changes_of(self, gm: fx.GraphModule) -> Changes:
+        """What passes do to this graph; what they did to another one is forgotten."""
+        if self.changes is None or self.changes.gm is not gm:
+            self.changes = Changes(gm)
+        return self.changes
+
     def forget(self) -> None:
         """Drop every graph held by reference (the compile is over; a backward may still come after it)."""
         for scope in self.walk():
-            scope.graph_module = None
+            scope.graph_module = scope.changes = None
             for track in scope.tracks.values():
                 track.remembered = Remembered()
 

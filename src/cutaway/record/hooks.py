@@ -59,6 +59,7 @@ class _OpenPass:
     before: Frozen
     entered: float
     host: bool
+    stop_listening: Callable[[], None]
     holds_passes: bool = False
 
 
@@ -298,7 +299,9 @@ class Hooks:
         if self.recorder.known() is None:  # a pass outside of any compile: torch prepares its patterns
             return
         started = perf_counter()
-        self._passes().append(_OpenPass(gm, freeze(gm.graph), started, host))
+        scope = self.recorder.scope()
+        stop = scope.changes_of(gm).listen() if scope.nested(gm) is None else lambda: None
+        self._passes().append(_OpenPass(gm, freeze(gm.graph), started, host, stop))
         self._spent(started)
 
     def _on_pass_exit(self, gm: fx.GraphModule, name: str, error: type[BaseException] | None) -> None:
@@ -329,6 +332,7 @@ class Hooks:
         stack = self._passes()
         while any(open_pass.gm is gm for open_pass in stack):
             closed = stack.pop()
+            closed.stop_listening()
             if closed.gm is gm:
                 return closed
         return None

@@ -23,6 +23,8 @@ from typing import Any
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.changes import Changes
+from cutaway.record.groups import Groups
 from cutaway.record.nodes import Origin, Path, Table
 
 # What AOTAutograd calls the inputs of the function that it traces.
@@ -135,25 +137,43 @@ def _common(paths: list[Path]) -> Path | None:
     return tuple(common) or None
 
 
-def find_origins(gm: fx.GraphModule, previous: Remembered | None) -> dict[fx.Node, Origin]:
-    """What is known of every node of ``gm`` from the previous snapshot (see the module's docstring)."""
+def find_origins(
+    gm: fx.GraphModule, previous: Remembered | None, changes: Changes | None = None
+) -> dict[fx.Node, Origin]:
+    """What is known of every node of ``gm`` from the previous snapshot (see the module's docstring).
+
+    Args:
+        gm: the graph as it is now.
+        previous: the snapshot before it.
+        changes: what passes did to the graph since then, as far as that was watched.
+    """
     if previous is None:
         return {}
     kept = any(node in previous.ids for node in gm.graph.nodes)
-    stand_ins = replaced(previous, gm.graph) if kept else {}
+    stand_ins = _stand_ins(gm, previous, changes) if kept else {}
     copies = {} if kept else previous.copies
     inputs = {} if kept else _same_places(gm, previous)
     copied = not kept and [node.name for node in gm.graph.nodes] == list(previous.names)
     found: dict[fx.Node, Origin] = {}
     for node in gm.graph.nodes:
         if node in previous.ids:
-            ids: Iterable[int] = (previous.ids[node],)
+            ids: Iterable[int] = (previous.ids[node], *stand_ins.get(node, ()))
         else:
             ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
             ids = ids or ((previous.names[node.name],) if copied else ())
         if ids:
             found[node] = previous.origin(ids)
     return found
+
+
+def _stand_ins(gm: fx.GraphModule, previous: Remembered, changes: Changes | None) -> dict[fx.Node, set[int]]:
+    """Node -> ids of the old nodes that it stands for: as was watched, else as the two graphs show."""
+    watched: dict[fx.Node, set[int]] = {}
+    if changes is not None and changes.gm is gm:
+        watched = changes.stand_ins(previous.ids, {entry[0]: _inputs(*entry[2:]) for entry in previous.frozen})
+    if all(node in previous.ids or node in watched for node in gm.graph.nodes):
+        return watched
+    return replaced(previous, gm.graph) | watched
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:
@@ -194,8 +214,8 @@ def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
         return {}
     before_now = {entry[0]: entry for entry in previous.frozen}
     old_inputs = {node: _inputs(*before_now[node][2:]) for node in gone}
-    gone_groups = _Groups(gone, old_inputs)
-    new_groups = _Groups(new, {node: list(node.all_input_nodes) for node in new})
+    gone_groups = Groups(gone, old_inputs)
+    new_groups = Groups(new, {node: list(node.all_input_nodes) for node in new})
     pairs: dict[int, set[int]] = {}
     for node in graph.nodes:
         if node in new:
@@ -225,33 +245,13 @@ def replaced(previous: Remembered, graph: fx.Graph) -> dict[fx.Node, set[int]]:
 
 
 def _read(
-    nodes: set[fx.Node], inputs: Mapping[fx.Node, list[fx.Node]], groups: _Groups
+    nodes: set[fx.Node], inputs: Mapping[fx.Node, list[fx.Node]], groups: Groups
 ) -> dict[int, frozenset[fx.Node]]:
     """Group -> the nodes outside of it that it reads."""
     found: dict[int, set[fx.Node]] = {}
     for node in nodes:
         found.setdefault(groups.of(node), set()).update(other for other in inputs[node] if other not in nodes)
     return {group: frozenset(read) for group, read in found.items()}
-
-
-class _Groups:
-    """Union-find over nodes that feed each other."""
-
-    def __init__(self, nodes: set[fx.Node], inputs: Mapping[fx.Node, list[fx.Node]]) -> None:
-        self.parent = {node: node for node in nodes}
-        for node in nodes:
-            for other in inputs[node]:
-                if other in self.parent:
-                    self.parent[self.root(node)] = self.root(other)
-
-    def root(self, node: fx.Node) -> fx.Node:
-        while self.parent[node] is not node:
-            self.parent[node] = self.parent[self.parent[node]]
-            node = self.parent[node]
-        return node
-
-    def of(self, node: fx.Node) -> int:
-        return id(self.root(node))
 
 
 def _inputs(args: Any, kwargs: Any) -> list[fx.Node]:

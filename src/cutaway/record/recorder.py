@@ -96,7 +96,7 @@ class Recorder(Session):
             scope.hook_seconds += perf_counter() - started
             return
         if origins is None:
-            origins = find_origins(gm, previous.remembered if previous else None)
+            origins = find_origins(gm, previous.remembered if previous else None, scope.changes)
         looked = perf_counter()
         scope.hook_seconds += looked - started
         if made is None:
@@ -159,6 +159,8 @@ class Recorder(Session):
         if facts["files"]:
             self._stored[graph] = facts["selector"]
         scope.tracks["split" if facts["stage"] == "after_split" else scope.phase] = track
+        if scope.changes is not None and scope.changes.gm is gm:
+            scope.changes.clear()
         scope.snapshots += 1
 
     def _again(

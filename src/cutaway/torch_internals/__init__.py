@@ -50,6 +50,7 @@ from cutaway.torch_internals.events import (
     kernel_provenance,
     lazy_format_graph_code,
     trace_structured,
+    watch_nodes,
 )
 from cutaway.torch_internals.inductor import (
     cause_of,
@@ -255,6 +256,7 @@ __all__ = [
     "trace_structured",
     "traced_files",
     "triton_kernels_of",
+    "watch_nodes",
     "weak_tensor",
     "weights_of",
     "where_fixed",

@@ -34,6 +34,30 @@ def graph_transform_observer() -> type | None:
     return module.GraphTransformObserver if module else None
 
 
+def watch_nodes(
+    gm: fx.GraphModule,
+    made: Callable[[fx.Node], None],
+    replaced: Callable[[fx.Node, str, fx.Node], None],
+    erased: Callable[[fx.Node], None],
+) -> Callable[[], None]:
+    """Have torch call these when a node of ``gm`` is made, read in another's place, or erased; returns the undo.
+
+    torch/fx/graph_module.py, ``_register_create_node_hook`` and its like. ``replaced`` is called for every reader,
+    with ``old``, the name of the ``new`` node, and the reader as ``user``.
+    """
+    hooks = {"_create_node_hooks": made, "_replace_hooks": replaced, "_erase_node_hooks": erased}
+    placed = [(getattr(gm, name), hook) for name, hook in hooks.items() if isinstance(getattr(gm, name, None), list)]
+    for hooks_of_graph, hook in placed:
+        hooks_of_graph.append(hook)
+
+    def undo() -> None:
+        for hooks_of_graph, hook in placed:
+            if hook in hooks_of_graph:
+                hooks_of_graph.remove(hook)
+
+    return undo
+
+
 def compiled_fx_graph() -> type | None:
     """torch/_inductor/output_code.py: ``post_compile`` runs on a miss and on a hit, with the source code."""
     module = loaded("torch._inductor.output_code")
