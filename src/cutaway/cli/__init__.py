@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+from cutaway.cli.find import find
 from cutaway.cli.ls import ls
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
 from cutaway.cli.run import run
@@ -30,6 +33,7 @@ app = typer.Typer(
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
 app.command()(ls)
 app.command()(show)
+app.command(context_settings={"ignore_unknown_options": True})(find)
 app.command()(verify)
 
 
@@ -68,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(arguments, prog_name="cutaway", standalone_mode=False)
+        with _without_collections():
+            code = app(arguments, prog_name="cutaway", standalone_mode=False)
         sys.stdout.flush()
     except CutawayError as error:
         complain(str(error))
@@ -82,6 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     return int(code or 0)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collection: a command builds one tree out of a dump, and to look for cycles in it takes longer."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _misused(error: typer.TyperException) -> int:
