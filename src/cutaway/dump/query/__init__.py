@@ -1,0 +1,19 @@
+"""Finding nodes: by operator, layer, dtype, shape, source line, kernel, pass and more, at all stages at once.
+
+query ──parse──► terms ──search──► hits ──fold──► forms: what is the same in layers and stages, once
+                            └─ nothing ──misses──► which term no node fits, and what comes nearest
+
+>>> for form in fold(find_nodes(dump, "op:rms_norm")):
+...     print(form.count, form.op, form.where, "not in", form.lacking)
+4 ir.rms_norm layers.0–3.input_layernorm not in []
+1 ir.rms_norm layers.1–2 not in ['layers.0', 'layers.3']
+"""
+
+from __future__ import annotations
+
+from cutaway.dump.query.fields import FIELDS
+from cutaway.dump.query.fold import Form, fold
+from cutaway.dump.query.misses import Miss, misses
+from cutaway.dump.query.search import Found, Hit, find_nodes
+
+__all__ = ["FIELDS", "Form", "Found", "Hit", "Miss", "find_nodes", "fold", "misses"]

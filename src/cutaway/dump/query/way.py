@@ -1,0 +1,123 @@
+"""From snapshot to snapshot of one graph, and which nodes stem from which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from cutaway.dump.query.view import compiled_together
+from cutaway.dump.reader import Dump
+from cutaway.dump.schema import NodeTable
+from cutaway.dump.snapshot import Snapshot
+
+Ids = set[int]
+Links = Mapping[int, Sequence[int]]
+"""Id of a node -> ids of the nodes of the snapshot before that it stems from; none when unknown."""
+
+_BEFORE: dict[str | None, tuple[str | None, ...]] = {
+    "joint": ("joint", None),
+    "forward": ("forward", "joint", None),
+    "backward": ("backward", "joint"),
+    "inference": ("inference", "joint", None),
+}
+"""Phase -> those of the snapshot that one of this phase comes after, the likeliest first."""
+
+
+class Way:
+    """The way that each graph of a dump went.
+
+    Args:
+        dump: the dump; its node tables are read when they are needed.
+    """
+
+    def __init__(self, dump: Dump) -> None:
+        self._before: dict[str, Snapshot] = {}
+        self._after: dict[str, list[Snapshot]] = {}
+        self._equal: dict[str, list[Snapshot]] = {}
+        self._links: dict[tuple[str, str], Links] = {}
+        newest: dict[tuple[str, str | None], Snapshot] = {}
+        for snapshot in dump.snapshots.values():
+            before = _newest_before(snapshot, newest)
+            if before is not None:
+                self._before[snapshot.selector] = before
+                self._after.setdefault(before.selector, []).append(snapshot)
+            if snapshot.stage != "after_split":  # it is recorded before the pieces, which come from the whole graph
+                newest[snapshot.selector.rpartition("/")[0], snapshot.phase] = snapshot
+        self._note_equal(dump)
+
+    def before(self, snapshot: Snapshot) -> Snapshot | None:
+        """The snapshot that one comes from; None for the first."""
+        return self._before.get(snapshot.selector)
+
+    def links(self, before: Snapshot, after: Snapshot) -> Links:
+        """Which nodes of the one snapshot stem from which of the other, by their node tables' ids. Raises DumpError."""
+        key = (before.selector, after.selector)
+        if key not in self._links:
+            self._links[key] = self._linked(before, after)
+        return self._links[key]
+
+    def _linked(self, before: Snapshot, after: Snapshot) -> Links:
+        nodes = table(after).nodes
+        if after.origins is not None and len(after.origins) == len(nodes):
+            return {node.id: ids or () for node, ids in zip(nodes, after.origins, strict=True)}
+        if before.graph == after.graph:
+            return {node.id: (node.id,) for node in nodes}
+        home = self._before.get(after.owner.selector)
+        if home is None or home.graph != before.graph:
+            return {}
+        return {node.id: node.origins for node in nodes}
+
+    def later(self, snapshot: Snapshot, ids: Ids) -> Iterator[tuple[Snapshot, Ids]]:
+        """A snapshot and all later ones, with what some nodes became there. Raises DumpError."""
+        open_ends = [(snapshot, ids)]
+        while open_ends:
+            here, ids = open_ends.pop()
+            yield here, ids
+            for after in self._after.get(here.selector, ()):
+                links = self.links(here, after)
+                became = {id_ for id_, origins in links.items() if not ids.isdisjoint(origins)}
+                if became:
+                    open_ends.append((after, became))
+
+    def earlier(self, snapshot: Snapshot, ids: Ids) -> Iterator[tuple[Snapshot, Ids]]:
+        """A snapshot and all earlier ones, with what some nodes stem from there. Raises DumpError.
+
+        A piece stands for the equal pieces that were compiled with it.
+        """
+        open_ends: list[tuple[Snapshot, Ids]] = [(snapshot, ids)]
+        while open_ends:
+            here, ids = open_ends.pop()
+            yield here, ids
+            before = self._before.get(here.selector)
+            if before is None:
+                continue
+            links = self.links(before, here)
+            stems = {origin for id_ in ids for origin in links.get(id_, ())}
+            if before.stage == "piece":
+                open_ends += [(equal, stems) for equal in self._equal.get(here.selector.rpartition("/")[0], ())]
+            if stems:
+                open_ends.append((before, stems))
+
+    def _note_equal(self, dump: Dump) -> None:
+        """The pieces that were compiled with another, by the folder of that one's range."""
+        for compilation in dump:
+            pieces = {each.piece: each for each in compilation.snapshots if each.stage == "piece"}
+            for (name, compile_range), others in compiled_together(compilation).items():
+                folder = f"{compilation.name}/{name}/range_{compile_range}"
+                self._equal[folder] = [pieces[other] for other, _ in others if other in pieces]
+
+
+def table(snapshot: Snapshot) -> NodeTable:
+    """A snapshot's nodes, without renaming its layers. Raises DumpError."""
+    return snapshot.dump.table(snapshot.owner)[0]
+
+
+def _newest_before(snapshot: Snapshot, newest: dict[tuple[str, str | None], Snapshot]) -> Snapshot | None:
+    folder, phases = snapshot.selector.rpartition("/")[0], _BEFORE.get(snapshot.phase, (None,))
+    while folder:
+        for phase in phases:
+            if (folder, phase) in newest:
+                return newest[folder, phase]
+        if folder.rpartition("/")[2].startswith("graph_"):  # a further graph comes after no other
+            return None
+        folder, phases = folder.rpartition("/")[0], (None,)
+    return None
