@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from cutaway.dump.query.fields import CALLS, dtypes, op_names
 from cutaway.dump.query.glob import glob
@@ -63,65 +64,92 @@ class Form:
 
 def fold(found: Found) -> list[Form]:
     """The hits, folded over layers, stages, pieces and ranges; in the order in which they first appear."""
-    describe = _Describer()
-    groups: dict[tuple[str, ...], list[Hit]] = {}
+    described = _Described()
+    groups: dict[tuple[str, ...], _Group] = {}
     for hit in found.hits:
-        groups.setdefault(describe.key(hit), []).append(hit)
+        node, name, cls = described.node(hit.node, hit.table), described.name(hit), described.cls(hit)
+        key = (hit.view.snapshot.compilation or "", node.op, pattern(name), cls, node.source, node.dtype)
+        if key not in groups:
+            groups[key] = _Group(Form(key[0], node.op, cls, node.source, hit))
+        groups[key].add(hit.view, name, node.types, hit.view.provider(hit.node))
     stages = _Stages(found.views, found.terms)
-    return [_form(hits, describe, stages) for hits in groups.values()]
+    return [group.form(stages) for group in groups.values()]
 
 
-def _form(hits: Sequence[Hit], describe: _Describer, stages: _Stages) -> Form:
-    first = hits[0]
-    compilation, op, _, cls, source, _ = describe.key(first)
-    form = Form(compilation, op, cls, source, first)
-    form.names = list(dict.fromkeys(name for hit in hits if (name := describe.name(hit))))
-    form.types = _by_count(text for hit in hits if (text := describe.type(hit)))
-    form.providers = _by_count(who for hit in hits if (who := hit.view.provider(hit.node)))
-    places = Counter((hit.view.stage, hit.view.snapshot.range) for hit in hits)
-    form.count = max(places.values())
-    form.stages = stages.ordered({stage for stage, _ in places}, compilation)
-    form.siblings = stages.siblings(form.names, compilation)
-    form.of = stages.around(form.names, compilation) or stages.ordered(None, compilation)
-    mine = {compile_range for _, compile_range in places if compile_range is not None}
-    every = stages.ranges(form.stages, compilation)
-    form.ranges = None if mine == set(every) else [each for each in every if each in mine]
-    return form
+class _Group:
+    """The hits of one form."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._names: dict[str, None] = {}
+        self._types: Counter[str] = Counter()
+        self._providers: Counter[str] = Counter()
+        self._places: Counter[tuple[str, str | None]] = Counter()
+
+    def add(self, view: View, name: str, types: str, provider: str) -> None:
+        self._names[name] = None
+        self._types[types] += 1
+        self._providers[provider] += 1
+        self._places[view.stage, view.snapshot.range] += 1
+
+    def form(self, stages: _Stages) -> Form:
+        """The form, when all its hits are added."""
+        form, compilation = self._form, self._form.compilation
+        form.names = [name for name in self._names if name]
+        form.types = [text for text, _ in self._types.most_common() if text]
+        form.providers = [who for who, _ in self._providers.most_common() if who]
+        form.count = max(self._places.values())
+        form.stages = stages.ordered({stage for stage, _ in self._places}, compilation)
+        form.siblings = stages.siblings(form.names, compilation)
+        form.of = stages.around(form.names, compilation) or stages.ordered(None, compilation)
+        mine = {compile_range for _, compile_range in self._places if compile_range is not None}
+        every = stages.ranges(form.stages, compilation)
+        form.ranges = None if mine == set(every) else [each for each in every if each in mine]
+        return form
 
 
-def _by_count(texts: Iterable[str]) -> list[str]:
-    return [text for text, _ in Counter(texts).most_common()]
+class _Node(NamedTuple):
+    """What is said of a node wherever its graph stands."""
+
+    op: str
+    source: str
+    dtype: str
+    types: str
 
 
-class _Describer:
-    """What is said of hits; of equal graphs it is found once."""
+class _Described:
+    """What is said of hits; of equal graphs and of the nodes of one layer it is found once."""
 
     def __init__(self) -> None:
-        self._static: dict[tuple[int, int], tuple[str, str, str, str]] = {}
+        self._nodes: dict[tuple[int, int], _Node] = {}
+        self._layers: dict[tuple[View, int, int], tuple[str, str]] = {}
 
-    def key(self, hit: Hit) -> tuple[str, str, str, str, str, str]:
-        """Compilation, operator, pattern of the name, class, source and dtype: equal for nodes of one form."""
-        op, source, dtype, _ = self._of(hit.node, hit.table)
-        cls = hit.layers[-1].rpartition(": ")[2] if hit.layers else ""
-        return (hit.view.snapshot.compilation or "", op, pattern(self.name(hit)), cls, source, dtype)
+    def node(self, node: Node, table: NodeTable) -> _Node:
+        key = (id(table), node.id)
+        if key not in self._nodes:
+            source = table.source(node)
+            where = f"{source.file.rpartition('/')[2]}:{source.line}" if source else ""
+            self._nodes[key] = _Node(op_text(node), where, ",".join(dict.fromkeys(dtypes(node))), type_texts(node))
+        return self._nodes[key]
 
     def name(self, hit: Hit) -> str:
         """The layer; for an input its model path, for a constant its attribute."""
         if hit.node.op == "placeholder":
             return hit.view.input(hit.node)
-        return hit.node.target if hit.node.op == "get_attr" else hit.layer
+        return hit.node.target if hit.node.op == "get_attr" else self._layer(hit)[0]
 
-    def type(self, hit: Hit) -> str:
-        return self._of(hit.node, hit.table)[3]
+    def cls(self, hit: Hit) -> str:
+        """The class of the layer; empty when unknown."""
+        return self._layer(hit)[1]
 
-    def _of(self, node: Node, table: NodeTable) -> tuple[str, str, str, str]:
-        """Operator, source, dtype, type."""
-        key = (id(table), node.id)
-        if key not in self._static:
-            source = table.source(node)
-            where = f"{source.file.rpartition('/')[2]}:{source.line}" if source else ""
-            self._static[key] = (op_text(node), where, ",".join(dict.fromkeys(dtypes(node))), type_texts(node))
-        return self._static[key]
+    def _layer(self, hit: Hit) -> tuple[str, str]:
+        if hit.node.layer is None:
+            return ("", "")
+        key = (hit.view, id(hit.table), hit.node.layer)
+        if key not in self._layers:
+            fqn, _, cls = hit.layers[-1].rpartition(": ") if hit.layers else ("", "", "")
+            self._layers[key] = (fqn, cls)
+        return self._layers[key]
 
 
 def op_text(node: Node) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cutaway.record.layers.runs import split_numbers
 from cutaway.record.layers.words import spans
@@ -13,6 +14,7 @@ _DIGITS = 18
 """Of a number that is folded: no layer has more, and a dump is untrusted."""
 
 
+@lru_cache(maxsize=8192)
 def pattern(fqn: str) -> str:
     """A name without its numbers: what the names of identical layers have in common."""
     return _NUMBER.sub("#", fqn)

@@ -39,7 +39,7 @@ class View:
         """Whether the piece has no such snapshot itself: it was compiled with the snapshot's piece."""
         return self.piece != self.snapshot.piece
 
-    @property
+    @cached_property
     def stage(self) -> str:
         """The last component of the selector: the stage, and for a pass its number and name."""
         return self.snapshot.selector.rpartition("/")[2]
@@ -74,7 +74,7 @@ class View:
             return ()
         key = (id(table), node.layer)
         if key not in self._paths:
-            self._paths[key] = tuple([self._renamed(layer) for layer in table.layers[node.layer]])
+            self._paths[key] = tuple(map(self._renamed, table.layers[node.layer]))
         return self._paths[key]
 
     def input(self, node: Node) -> str:
@@ -85,7 +85,11 @@ class View:
 
     def provider(self, node: Node) -> str:
         """Who implements the node's op, or will; empty when nobody said."""
-        return self.snapshot.owner.providers.get(node.name) or node.provider or ""
+        return self._providers.get(node.name) or node.provider or ""
+
+    @cached_property
+    def _providers(self) -> Mapping[str, str]:
+        return self.snapshot.owner.providers
 
     def _renamed(self, layer: str) -> str:
         fqn, separator, cls = layer.rpartition(": ")
