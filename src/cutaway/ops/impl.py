@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutaway.errors import OpError
 from cutaway.ops.identity import implementation_uuid
-from cutaway.ops.names import check_name
+from cutaway.ops.names import check_name, did_you_mean, listed
 from cutaway.ops.signature import check_same
 
 if TYPE_CHECKING:
@@ -88,11 +88,24 @@ class IrOpImpl:
         return implementation_uuid(self)
 
 
-def implementation(op: IrOp, provider: str) -> IrOpImpl:
-    """An op's implementation by its provider; how one is unpickled. Raises OpError when there is none."""
-    if provider not in op.impls:
-        raise OpError(f"op '{op.name}' has no provider '{provider}'", f"it has: {', '.join(op.impls)}")
-    return op.impls[provider]
+def implementation(op: IrOp, provider: str, named_by: str = "") -> IrOpImpl:
+    """An op's implementation by its provider.
+
+    Args:
+        op: whose implementation.
+        provider: its name.
+        named_by: who names it, for the error.
+
+    Raises:
+        OpError: there is none; the nearest names are given.
+    """
+    if provider in op.impls:
+        return op.impls[provider]
+    raise OpError(
+        f"op '{op.name}' has no provider {provider!r}{named_by and f', which {named_by} names'}",
+        f"it has: {listed(op.impls)}",
+        did_you_mean(str(provider), op.impls, "name one of these, or import the module that registers it"),
+    )
 
 
 def check_registration(op: IrOp, provider: str, supported: object, inplace: bool) -> None:

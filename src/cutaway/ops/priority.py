@@ -10,11 +10,11 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cutaway.errors import OpError
+from cutaway.ops.impl import IrOpImpl, implementation
 from cutaway.ops.lookup import find_op
-from cutaway.ops.names import did_you_mean, listed
+from cutaway.ops.names import listed
 
 if TYPE_CHECKING:
-    from cutaway.ops.impl import IrOpImpl
     from cutaway.ops.op import IrOp
 
 log = logging.getLogger(__name__)
@@ -48,16 +48,9 @@ def resolve(op: IrOp, providers: Sequence[str]) -> tuple[IrOpImpl, ...]:
             f"the priority of op '{op.name}' is {providers!r}", "it is a list of providers", f"write [{providers!r}]"
         )
     names = tuple(providers)
-    for name in names:
-        if name not in op.impls:
-            raise OpError(
-                f"op '{op.name}' has no provider {name!r}, which its priority {list(names)} names",
-                f"it has: {listed(op.impls)}",
-                did_you_mean(str(name), op.impls, "take it out of the list, or import the module that registers it"),
-            )
+    impls = {name: implementation(op, name, f"its priority {list(names)}") for name in names}
     order: list[IrOpImpl] = []
-    for name in dict.fromkeys(names):
-        impl = op.impls[name]
+    for name, impl in impls.items():
         if not impl.supported:
             log.debug("op '%s': provider '%s' is not supported here, passed over", op.name, name)
             continue

@@ -43,7 +43,7 @@ def signature_of(function: Callable[..., Any], whose: str) -> inspect.Signature:
     """
     try:
         signature = inspect.signature(function, eval_str=True)
-    except NameError as error:
+    except (NameError, AttributeError, SyntaxError) as error:
         raise OpError(
             f"{whose} has an annotation that cannot be evaluated",
             f"{error}, where the function stands",
@@ -56,7 +56,7 @@ def signature_of(function: Callable[..., Any], whose: str) -> inspect.Signature:
     for parameter in signature.parameters.values():
         if parameter.kind in _KINDS:
             why, cure = _KINDS[parameter.kind]
-            raise OpError(f"{whose} cannot be an operator's", f"parameter '{parameter.name}' {why}", cure)
+            raise OpError(f"{whose} takes what an operator cannot", f"parameter '{parameter.name}' {why}", cure)
     return signature
 
 

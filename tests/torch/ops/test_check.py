@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 from torch import Tensor
 
-from cutaway.errors import OpError
-from cutaway.ops import Case, IrOp, check_op, register_op
+from cutaway.ops import Case, check_op, register_op
 
 
 @register_op(allow_inplace=True)
@@ -173,29 +173,24 @@ def test_arguments_are_the_same_for_the_same_seed_and_leave_the_generator_alone(
     assert checked.generate_inputs(device="meta")[0].is_meta
 
 
-def generated(op: IrOp, *parts: str) -> Any:
-    """The error of what comes inside speaks of the op and of these."""
-    return pytest.raises(OpError, match="(?is)" + ".*".join([op.name, *parts]))
-
-
 def test_bad_requests_are_answered() -> None:
     @register_op
     def check_without(x: Tensor) -> Tensor:
         return x.exp()
 
-    with generated(check_without, "no input generator", "register_input_generator"):
+    with refused("check_without", "no input generator", "register_input_generator"):
         check_without.cases()
-    with generated(checked, "takes no 'hiden'", "num_tokens", "did you mean 'hidden'"):
+    with refused("checked", "takes no 'hiden'", "num_tokens", "did you mean 'hidden'"):
         checked.generate_inputs(hiden=3)
-    with generated(checked, "no parameter 'token'", "it takes: x", "add the parameter"):
+    with refused("checked", "no parameter 'token'", "it takes: x", "add the parameter"):
         checked.register_input_generator(token=(1, 2))(lambda x: (x,))
-    with generated(checked, "parameter 'rows'", "no values", "dtype, num_tokens, hidden", r"rows=\(…, …\)"):
+    with refused("checked", "parameter 'rows'", "no values", "dtype, num_tokens, hidden", "rows=(…, …)"):
         checked.register_input_generator(lambda rows: (torch.ones(rows),))
-    with generated(checked, "axis 'rows'", "list of values"):
+    with refused("checked", "axis 'rows'", "list of values"):
         checked.register_input_generator(rows=())(lambda rows: (torch.ones(rows),))
-    with generated(checked, "no provider 'wrong'", "it has: native"):
+    with refused("checked", "no provider 'wrong'", "it has: native"):
         check_op(checked, ["wrong"])
-    with generated(checked, "cannot be checked", "does not support", "native, in_lower_precision"):
+    with refused("checked", "cannot be checked", "does not support", "native, in_lower_precision"):
         check_op(checked, ["elsewhere"])
 
 
