@@ -16,13 +16,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cutaway.dump import schema
 from cutaway.dump.compilation import Compilation, Piece, Step
 from cutaway.dump.folder import ProcessFolder
+from cutaway.dump.frame import to_frame
 from cutaway.dump.locate import MANIFEST, Location, locate
 from cutaway.dump.manifest import read_events
 from cutaway.dump.schema import NodeTable
@@ -30,6 +31,9 @@ from cutaway.dump.select import choose, matching, unknown
 from cutaway.dump.snapshot import Code, Snapshot, announced
 from cutaway.dump.tables import decode_table
 from cutaway.errors import DumpError, SelectorError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Code", "Compilation", "Dump", "Piece", "Snapshot", "load"]
 
@@ -163,6 +167,28 @@ class Dump:
             "the process was stopped before, a filter left it out, or another process compiled it",
             f"see `cutaway ls` for the code of {compilation.name!r} that there is",
         )
+
+    def to_frame(self, table: str = "nodes", selector: str | None = None) -> DataFrame:
+        """The dump as a table, for pandas.
+
+        Args:
+            table: "nodes" (each node of each snapshot, under that snapshot's own layers), "snapshots", "passes"
+                (also those that changed nothing) or "kernels" (each call of a kernel in generated code).
+            selector: only of what this names; all that it fits.
+
+        Returns:
+            A row each; columns are called as in docs/dump-format.md. Lists stay lists; what is unknown is missing.
+
+        Raises:
+            UsageError: pandas is not installed, or there is no such table.
+            SelectorError: the selector names nothing.
+            DumpError: a graph is not in the dump.
+
+        >>> frame = dump.to_frame("passes")
+        >>> frame[frame.changed].groupby("pass").ms.sum().to_dict()
+        {'VllmIRLoweringPass': 2.5}
+        """
+        return to_frame(self, table, selector)
 
     def sibling(self, process: str) -> Dump:
         """Another process of the same run. Raises DumpError."""

@@ -151,8 +151,12 @@ class _Tests:
             self.place.append(lambda node, table, view: any(test(node, table, view) for test in of_place) is wanted)
 
     def _kernel(self, value: str) -> PlaceTest:
-        kernels, matches = Kernels(self._dump), glob(value)
+        kernels, glob_matches = Kernels(self._dump), glob(value)
         known: dict[str, frozenset[str]] = {}
+
+        def matches(call: str) -> bool:
+            """Whether it is a call of such a kernel: the second one of `cpp_fused_0` is `cpp_fused_0#2`."""
+            return glob_matches(call) or glob_matches(call.partition("#")[0])
 
         def names(view: View) -> frozenset[str]:
             """The nodes in such kernels."""
