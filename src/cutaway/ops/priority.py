@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cutaway.errors import OpError
 from cutaway.ops.impl import IrOpImpl, implementation
@@ -115,6 +115,17 @@ def set_default_priority(priorities: Mapping[str, Sequence[str]]) -> None:
         op.set_default(priorities[op.name])
 
 
-def _resolved(priorities: Mapping[str, Sequence[str]]) -> list[tuple[IrOp, tuple[IrOpImpl, ...]]]:
+def _resolved(priorities: Any) -> list[tuple[IrOp, tuple[IrOpImpl, ...]]]:
+    if not isinstance(priorities, Mapping):
+        raise OpError(
+            f"priorities are {priorities!r}",
+            "they are given by the name of the op",
+            f'write {{{_first(priorities)!r}: ["native"]}}',
+        )
     ops = [(find_op(name), providers) for name, providers in priorities.items()]
     return [(op, resolve(op, providers)) for op, providers in ops]
+
+
+def _first(priorities: object) -> str:
+    names = list(priorities) if isinstance(priorities, (list, tuple)) else [priorities]
+    return str(names[0]) if names else "op"
