@@ -8,12 +8,19 @@ threads, unless it has called ``torch.set_num_threads(1)``. They have no gradien
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
-from cutaway.ops.kernels.build import SOURCES, find_compiler, has_headers
-from cutaway.ops.kernels.schemas import FLOATS, ops
+from cutaway.ops.kernels import build, schemas
+from cutaway.ops.kernels.build import find_compiler, has_headers
+from cutaway.ops.kernels.schemas import FLOATS, new_like, ops
 
-__all__ = ["FLOATS", "SOURCES", "available", "ops", "takes"]
+__all__ = ["FLOATS", "SOURCES", "available", "new_like", "ops", "takes"]
+
+
+SOURCES = (*build.SOURCES, Path(build.__file__), Path(schemas.__file__))
+"""Every file that says what the kernels compute: part of what a provider that calls them is known by."""
 
 
 def available() -> bool:

@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 _TORCH = Path(torch.__file__).parent
 _MAIN = _HERE / "library.cpp"
 SOURCES = (_MAIN, *sorted(_HERE.glob("*.h")))
-"""Every file that says what the kernels compute."""
+"""What is compiled."""
 
 # No contraction: a product that is added before it is rounded would not be what torch computes in two steps.
 _FLAGS = (

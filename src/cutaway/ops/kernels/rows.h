@@ -152,6 +152,25 @@ inline void store(const float* __restrict from, int64_t count, T* __restrict to,
   }
 }
 
+template <class T>
+inline void round_row(float* row, int64_t count) {
+  int64_t i = 0;
+#ifdef __F16C__
+  if constexpr (std::is_same_v<T, Float16>) {
+    for (; i + 8 <= count; i += 8) {
+      __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(row + i), _MM_FROUND_TO_NEAREST_INT);
+      _mm256_storeu_ps(row + i, _mm256_cvtph_ps(halves));
+    }
+  }
+#endif
+  for (; i < count; ++i) {
+    row[i] = rounded<T>(row[i]);
+  }
+}
+
+template <>
+inline void round_row<float>(float*, int64_t) {}
+
 inline std::unique_ptr<float[]> floats(int64_t count) {
   return std::unique_ptr<float[]>(new float[size_t(count)]);
 }

@@ -53,13 +53,20 @@ def _first_call(name: str) -> Callable[..., Any]:
     return run
 
 
-def _like(x: Tensor, last: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+def new_like(x: Tensor, last: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """A contiguous tensor of x's shape: what every kernel returns.
+
+    Args:
+        x: any tensor.
+        last: another size of the last dimension.
+        dtype: another dtype.
+    """
     return x.new_empty(x.shape if last is None else (*x.shape[:-1], last), dtype=x.dtype if dtype is None else dtype)
 
 
 @define("rms_norm(Tensor x, Tensor? weight, float epsilon) -> Tensor")
 def _rms_norm(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
-    return _like(x)
+    return new_like(x)
 
 
 @define("fused_add_rms_norm(Tensor(a!) x, Tensor(b!) x_residual, Tensor? weight, float epsilon) -> ()")
@@ -69,12 +76,12 @@ def _fused_add_rms_norm(x: Tensor, x_residual: Tensor, weight: Tensor | None, ep
 
 @define("silu_and_mul(Tensor x) -> Tensor")
 def _silu_and_mul(x: Tensor) -> Tensor:
-    return _like(x, x.shape[-1] // 2)
+    return new_like(x, x.shape[-1] // 2)
 
 
 @define("gelu_and_mul(Tensor x, bool tanh) -> Tensor")
 def _gelu_and_mul(x: Tensor, tanh: bool) -> Tensor:
-    return _like(x, x.shape[-1] // 2)
+    return new_like(x, x.shape[-1] // 2)
 
 
 @define(
@@ -84,31 +91,31 @@ def _gelu_and_mul(x: Tensor, tanh: bool) -> Tensor:
 def _rotary_embedding(
     positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool
 ) -> tuple[Tensor, Tensor]:
-    return _like(query), _like(key)
+    return new_like(query), new_like(key)
 
 
 @define("static_quant(Tensor x, Tensor scale, ScalarType dtype) -> Tensor")
 def _static_quant(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    return _like(x, dtype=dtype)
+    return new_like(x, dtype=dtype)
 
 
 @define("dynamic_per_token_quant(Tensor x, ScalarType dtype) -> (Tensor, Tensor)")
 def _dynamic_per_token_quant(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return _like(x, dtype=dtype), _like(x, 1, torch.float32)
+    return new_like(x, dtype=dtype), new_like(x, 1, torch.float32)
 
 
 @define("rms_norm_static_quant(Tensor x, Tensor? weight, Tensor scale, float epsilon, ScalarType dtype) -> Tensor")
 def _rms_norm_static_quant(
     x: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype
 ) -> Tensor:
-    return _like(x, dtype=dtype)
+    return new_like(x, dtype=dtype)
 
 
 @define("rms_norm_dynamic_quant(Tensor x, Tensor? weight, float epsilon, ScalarType dtype) -> (Tensor, Tensor)")
 def _rms_norm_dynamic_quant(
     x: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    return _like(x, dtype=dtype), _like(x, 1, torch.float32)
+    return new_like(x, dtype=dtype), new_like(x, 1, torch.float32)
 
 
 @define(
@@ -118,7 +125,7 @@ def _rms_norm_dynamic_quant(
 def _fused_add_rms_norm_static_quant(
     x: Tensor, x_residual: Tensor, weight: Tensor | None, scale: Tensor, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    return _like(x, dtype=dtype), _like(x)
+    return new_like(x, dtype=dtype), new_like(x)
 
 
 @define(
@@ -128,4 +135,4 @@ def _fused_add_rms_norm_static_quant(
 def _fused_add_rms_norm_dynamic_quant(
     x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _like(x, dtype=dtype), _like(x, 1, torch.float32), _like(x)
+    return new_like(x, dtype=dtype), new_like(x, 1, torch.float32), new_like(x)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F  # noqa: N812  (everybody's name for it)
 from torch import Tensor
 
 from cutaway.errors import OpError
 from cutaway.ops import kernels, register_op
+from cutaway.ops.library.inputs import LAYOUTS, make_rows
 
 _GELU = ("none", "tanh")
 
@@ -30,6 +34,12 @@ def silu_and_mul(x: Tensor) -> Tensor:
     """
     gate, up = halves("silu_and_mul", x)
     return (F.silu(gate) * up).contiguous()
+
+
+@silu_and_mul.register_fake
+def silu_and_mul_fake(x: Tensor) -> Tensor:
+    check_halves("silu_and_mul", x)
+    return kernels.new_like(x, x.shape[-1] // 2)
 
 
 def _silu_readable(x: Tensor) -> bool:
@@ -67,6 +77,13 @@ def gelu_and_mul(x: Tensor, approximate: str = "none") -> Tensor:
     return (F.gelu(gate, approximate=approximate) * up).contiguous()
 
 
+@gelu_and_mul.register_fake
+def gelu_and_mul_fake(x: Tensor, approximate: str = "none") -> Tensor:
+    check_gelu(approximate)
+    check_halves("gelu_and_mul", x)
+    return kernels.new_like(x, x.shape[-1] // 2)
+
+
 def _gelu_readable(x: Tensor, approximate: str = "none") -> bool:
     return kernels.takes(x)
 
@@ -77,6 +94,22 @@ def gelu_and_mul_cpp(x: Tensor, approximate: str = "none") -> Tensor:
     check_gelu(approximate)
     check_halves("gelu_and_mul", x)
     return kernels.ops.gelu_and_mul.default(x, approximate == "tanh")
+
+
+@silu_and_mul.register_input_generator(hidden=(96, 101), layout=LAYOUTS)
+def silu_and_mul_inputs(dtype: torch.dtype, num_tokens: int, hidden: int, layout: str) -> tuple[Any, ...]:
+    return (make_rows(layout, num_tokens, 2 * hidden, dtype),)
+
+
+@gelu_and_mul.register_input_generator(hidden=(96, 101), approximate=_GELU, layout=LAYOUTS)
+def gelu_and_mul_inputs(
+    dtype: torch.dtype, num_tokens: int, hidden: int, approximate: str, layout: str
+) -> tuple[Any, ...]:
+    return make_rows(layout, num_tokens, 2 * hidden, dtype), approximate
+
+
+# Where the error function is near -1, torch's 1 + erf has an error of some 1e-7, times gate and up.
+gelu_and_mul.override_tolerance(torch.float32, atol=1e-4, rtol=1e-5)
 
 
 def halves(op: str, x: Tensor) -> tuple[Tensor, Tensor]:

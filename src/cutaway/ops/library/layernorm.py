@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (everybody's name for it)
 from torch import Tensor
 
 from cutaway.errors import OpError
 from cutaway.ops import kernels, register_op
+from cutaway.ops.library.inputs import LAYOUTS, make_rows, make_weight
 
 
 @register_op
@@ -36,6 +39,12 @@ def rms_norm(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
     if weight is not None:
         normed = normed.to(weight.dtype) * weight
     return normed.to(x.dtype).contiguous()
+
+
+@rms_norm.register_fake
+def rms_norm_fake(x: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
+    check_weight("rms_norm", x, weight)
+    return kernels.new_like(x)
 
 
 def _has_its_dtype(x: Tensor, weight: Tensor | None, epsilon: float) -> bool:
@@ -85,6 +94,15 @@ def fused_add_rms_norm(x: Tensor, x_residual: Tensor, weight: Tensor | None, eps
     return rms_norm.impls["native"].function(residual, weight, epsilon), residual
 
 
+@fused_add_rms_norm.register_fake
+def fused_add_rms_norm_fake(
+    x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    check_residual("fused_add_rms_norm", x, x_residual)
+    check_weight("fused_add_rms_norm", x, weight)
+    return kernels.new_like(x), kernels.new_like(x)
+
+
 def _writable(x: Tensor, x_residual: Tensor, weight: Tensor | None, epsilon: float) -> bool:
     # Contiguous, for what is written into x is what the op returns, and its outputs are contiguous.
     return x.is_contiguous() and x_residual.is_contiguous() and kernels.takes(x, x_residual, weight)
@@ -101,6 +119,19 @@ def fused_add_rms_norm_cpp(
     check_weight("fused_add_rms_norm", x, weight)
     kernels.ops.fused_add_rms_norm.default(x, x_residual, weight, epsilon)
     return x, x_residual
+
+
+@rms_norm.register_input_generator(hidden=(96, 101), weight=("own", "none", "float32"), layout=LAYOUTS)
+def rms_norm_inputs(dtype: torch.dtype, num_tokens: int, hidden: int, weight: str, layout: str) -> tuple[Any, ...]:
+    return make_rows(layout, num_tokens, hidden, dtype), make_weight(weight, hidden, dtype), 1e-6
+
+
+@fused_add_rms_norm.register_input_generator(hidden=(96, 101), weight=("own", "none", "float32"), layout=LAYOUTS)
+def fused_add_rms_norm_inputs(
+    dtype: torch.dtype, num_tokens: int, hidden: int, weight: str, layout: str
+) -> tuple[Any, ...]:
+    x, residual = (make_rows(layout, num_tokens, hidden, dtype) for _ in range(2))
+    return x, residual, make_weight(weight, hidden, dtype), 1e-6
 
 
 def check_weight(op: str, x: Tensor, weight: Tensor | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from cutaway.errors import OpError
 from cutaway.ops import kernels, register_op
+from cutaway.ops.library.inputs import LAYOUTS, make_rows
 
 RANGES = {torch.float8_e4m3fn: (-448.0, 448.0), torch.int8: (-128.0, 127.0)}
 """The dtypes that there are, and the smallest and largest value of each."""
@@ -37,6 +40,13 @@ def static_quant(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     check_dtype("static_quant", dtype)
     check_scale("static_quant", scale)
     return _quantised(x.to(torch.float32), scale.to(torch.float32).reshape(()), dtype)
+
+
+@static_quant.register_fake
+def static_quant_fake(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    check_dtype("static_quant", dtype)
+    check_scale("static_quant", scale)
+    return kernels.new_like(x, dtype=dtype)
 
 
 def _static_readable(x: Tensor, scale: Tensor, dtype: torch.dtype) -> bool:
@@ -78,6 +88,12 @@ def dynamic_per_token_quant(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tens
     return _quantised(x.to(torch.float32), scales, dtype), scales
 
 
+@dynamic_per_token_quant.register_fake
+def dynamic_per_token_quant_fake(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    check_dtype("dynamic_per_token_quant", dtype)
+    return kernels.new_like(x, dtype=dtype), kernels.new_like(x, 1, torch.float32)
+
+
 def _dynamic_readable(x: Tensor, dtype: torch.dtype) -> bool:
     return kernels.takes(x)
 
@@ -89,6 +105,21 @@ def dynamic_per_token_quant_cpp(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, 
     """One pass over x."""
     check_dtype("dynamic_per_token_quant", dtype)
     return kernels.ops.dynamic_per_token_quant.default(x, dtype)
+
+
+@static_quant.register_input_generator(hidden=(96, 101), target=tuple(RANGES), layout=LAYOUTS)
+def static_quant_inputs(
+    dtype: torch.dtype, num_tokens: int, hidden: int, target: torch.dtype, layout: str
+) -> tuple[Any, ...]:
+    # Some entries are beyond the range, and are clamped.
+    return make_rows(layout, num_tokens, hidden, dtype), torch.tensor([0.011]), target
+
+
+@dynamic_per_token_quant.register_input_generator(hidden=(96, 101), target=tuple(RANGES), layout=LAYOUTS)
+def dynamic_per_token_quant_inputs(
+    dtype: torch.dtype, num_tokens: int, hidden: int, target: torch.dtype, layout: str
+) -> tuple[Any, ...]:
+    return make_rows(layout, num_tokens, hidden, dtype), target
 
 
 def _quantised(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

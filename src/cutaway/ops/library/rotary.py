@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cutaway.errors import OpError
 from cutaway.ops import kernels, register_op
+
+_LAYOUTS = ("rows", "split", "heads")  # as made by one projection each, by one for all, or head by head
 
 
 @register_op(activations=["query", "key"])
@@ -44,6 +47,14 @@ def rotary_embedding(
     return _rotated(query, angles, leading, head_size, is_neox), _rotated(key, angles, leading, head_size, is_neox)
 
 
+@rotary_embedding.register_fake
+def rotary_embedding_fake(
+    positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool = True
+) -> tuple[Tensor, Tensor]:
+    check_rotary(positions, query, key, cos_sin_cache, head_size)
+    return kernels.new_like(query), kernels.new_like(key)
+
+
 def _readable(
     positions: Tensor, query: Tensor, key: Tensor, cos_sin_cache: Tensor, head_size: int, is_neox: bool = True
 ) -> bool:
@@ -57,6 +68,24 @@ def rotary_embedding_cpp(
     """One pass over query and key."""
     check_rotary(positions, query, key, cos_sin_cache, head_size)
     return kernels.ops.rotary_embedding.default(positions, query, key, cos_sin_cache, head_size, is_neox)
+
+
+@rotary_embedding.register_input_generator(
+    hidden=(66,), rotary=(66, 18), is_neox=(True, False), cache=("own", "float32"), layout=_LAYOUTS
+)
+def rotary_embedding_inputs(
+    dtype: torch.dtype, num_tokens: int, hidden: int, rotary: int, is_neox: bool, cache: str, layout: str
+) -> tuple[Any, ...]:
+    angles = torch.rand(128, rotary // 2) * 6
+    cos_sin_cache = torch.cat((angles.cos(), angles.sin()), dim=-1).to(torch.float32 if cache == "float32" else dtype)
+    positions = torch.randint(0, 128, (num_tokens,), dtype=torch.int32 if layout == "heads" else torch.int64)
+    query = torch.randn(num_tokens, 4 * hidden, dtype=dtype)
+    key = torch.randn(num_tokens, 2 * hidden, dtype=dtype)
+    if layout == "split":
+        query, key, _ = torch.randn(num_tokens, 8 * hidden, dtype=dtype).split([4 * hidden, 2 * hidden, 2 * hidden], 1)
+    if layout == "heads":
+        query, key = query.view(num_tokens, 4, hidden), torch.randn(2, num_tokens, hidden, dtype=dtype).transpose(0, 1)
+    return positions, query, key, cos_sin_cache, hidden, is_neox
 
 
 def _rotated(x: Tensor, angles: Tensor, leading: int, head_size: int, is_neox: bool) -> Tensor:
