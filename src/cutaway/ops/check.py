@@ -114,7 +114,7 @@ def _checked(impl: IrOpImpl, args: tuple[Any, ...]) -> float:
     kept = _copied(args)
     found = tensors_in(impl.functional(*args))
     _hold_arguments(op, args, kept, written=())
-    if not impl.inplace and (shared := shared_with(found, args, {})):
+    if not impl.inplace and (shared := shared_with(found, dict(zip(op.signature.parameters, args, strict=True)))):
         raise _DiffersError(shared)
     _hold_fake(op, args, found)
     worst = _difference(op, wanted, found)

@@ -114,7 +114,8 @@ class IrOp:
             OpError: an output is memory of an argument, which torch does not allow and would not see.
         """
         outputs = self.fake(*args, **kwargs)
-        if shared := shared_with(outputs, args, kwargs):
+        named = dict(zip(self.signature.parameters, args, strict=False), **kwargs)
+        if shared := shared_with(outputs, named):
             source = "native" if self.fake is self.impls["native"].function else "fake"
             raise OpError(
                 f"the {source} body of op '{self.name}' does not return new tensors",

@@ -10,7 +10,7 @@ In inference mode the first two are passed over by torch itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -92,14 +92,13 @@ def _any_requires(values: Any) -> bool:
     return False
 
 
-def shared_with(outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """``output 1 is memory of argument 0``, when one is; empty when all outputs have memory of their own."""
-    of_arguments: dict[int, Any] = {}
-    for name, value in [*enumerate(args), *kwargs.items()]:
-        of_arguments.update({storage_of(tensor): name for tensor in tensors_in(value)})
+def shared_with(outputs: Any, args: Mapping[str, Any]) -> str:
+    """``output 1 is memory of argument 'x'``, or of another output; empty when each has memory of its own."""
+    owners = {storage_of(tensor): f"argument '{name}'" for name, value in args.items() for tensor in tensors_in(value)}
     for number, output in enumerate(tensors_in(outputs)):
-        if storage_of(output) in of_arguments:
-            return f"output {number} is memory of argument {of_arguments[storage_of(output)]!r}"
+        owner = owners.setdefault(storage_of(output), f"output {number}")
+        if owner != f"output {number}":
+            return f"output {number} is memory of {owner}"
     return ""
 
 

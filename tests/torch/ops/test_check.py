@@ -66,7 +66,7 @@ def raises(x: Tensor, x_other: Tensor | None, weight: Tensor) -> tuple[Tensor, T
 FAULTS = {
     in_lower_precision: "elements are beyond",
     writes: "writes to argument 'x'",
-    returns_argument: "output 1 is memory of argument 0",
+    returns_argument: "output 1 is memory of argument 'x'",
     transposed: "with stride",
     one_output: "returns 1 tensors, the fake of the op 2",
     with_nan: "is nan at",
