@@ -1,0 +1,284 @@
+"""Ops with several implementations, put in terms of the one that the priority chooses.
+
+vLLM's ``VllmIRLoweringPass`` (``vllm/compilation/passes/ir/lowering_pass.py``) is the model; it traces the chosen
+implementation anew for every node. Here it is traced once for each kind of arguments in a process
+(`cutaway.compiler.passes.replacement`); that was the idea of vLLM's pull request 39034.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.compiler.passes.context import PassReport, get_pass_context
+from cutaway.compiler.passes.graph import line_of, value_of
+from cutaway.compiler.passes.inductor_pass import InductorPass
+from cutaway.compiler.passes.replacement.cache import ReplacementCache, process_cache
+from cutaway.compiler.passes.replacement.call import Call, LoweringError
+from cutaway.compiler.passes.replacement.facts import Facts
+from cutaway.compiler.passes.replacement.identity import Identities
+from cutaway.compiler.passes.replacement.insert import insert
+from cutaway.compiler.passes.replacement.key import Describer, Portable, UndescribedError
+from cutaway.compiler.passes.replacement.recipe import Bound, recipe_of
+from cutaway.errors import CompileError, OpError
+from cutaway.identity.sources import UncacheableError, digest
+from cutaway.identity.stable import canonical, stable
+from cutaway.ops import IrOp, IrOpImpl, registry
+from cutaway.record.nodes import layer_path
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IrLowering(InductorPass):
+    """Puts the chosen implementation, as ATen ops, in the place of each op of ``cutaway.ops``.
+
+    The first provider of the priority in force that takes a node's arguments is chosen. Sizes are asked nothing that
+    only a new guard could answer: where ``supports_args`` asks such a thing, the provider is passed over, and the note
+    ``undecided`` says so; where the implementation itself does, the node cannot be lowered.
+
+    Told to the pass context's report: the provider of each node; how many nodes were ``lowered``, and of them, how
+    many with a replacement that was there (``hits``), with one that was made and kept (``misses``), and with one that
+    can serve no other node (``uncached``; the note of that name says why).
+
+    Attributes:
+        replacements: where traced implementations are kept; by default the cache of this process.
+    """
+
+    name: ClassVar[str] = "ir_lowering"
+    replacements: ReplacementCache = field(default_factory=process_cache, compare=False, repr=False)
+
+    def __call__(self, graph: fx.Graph) -> None:
+        """Lower every node of an op, and of the ops that implementations call.
+
+        Raises:
+            CompileError: nodes could not be lowered; it names them all.
+        """
+        ops = {target: op for op in registry.values() for target in _targets(op)}
+        nodes = [node for node in graph.nodes if node.op == "call_function" and node.target in ops]
+        report = _report()
+        report.count("lowered", 0)
+        if not nodes:
+            return
+        run = Lowering(self.replacements, report, ops, nodes)
+        for node in nodes:
+            run.lower(node)
+        run.finish()
+
+    def uuid(self) -> str | None:
+        """The pass's sources, and for every op the priority in force with the identity of each implementation in it."""
+        parts = (type(self), Call, Facts, Identities, insert, Describer, Bound)
+        try:
+            ops = {name: [(one, op.impls[one].uuid()) for one in op.priority] for name, op in registry.items()}
+            return digest(canonical(stable([self.name, parts, ops], f"the pass {self.name}")))
+        except (UncacheableError, OpError):
+            return None
+
+    def __reduce__(self) -> tuple[type[IrLowering], tuple[()]]:
+        """Without the cache, which belongs to the process."""
+        return type(self), ()
+
+
+def _targets(op: IrOp) -> list[Any]:
+    """The operators that stand for an op. Where the activations are given away, nobody need make use of that."""
+    return [op.torch_op, op.maybe_inplace.torch_op] if op.allow_inplace else [op.torch_op]
+
+
+def _report() -> PassReport:
+    try:
+        return get_pass_context().report
+    except LookupError:  # the pass is called by hand
+        return PassReport()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that could not be lowered, why, and the cure."""
+
+    name: str
+    why: str
+    cure: str
+
+
+class Lowering:
+    """The lowering of one graph.
+
+    Args:
+        replacements: what is known from other graphs.
+        report: what is told.
+        ops: operator -> op.
+        nodes: those that will be lowered.
+    """
+
+    def __init__(
+        self, replacements: ReplacementCache, report: PassReport, ops: Mapping[Any, IrOp], nodes: Sequence[fx.Node]
+    ) -> None:
+        self.replacements = replacements
+        self.report = report
+        self.ops = ops
+        self.mode = torch_internals.fake_mode_of_compile() or _mode_of(nodes)
+        self.shape_env = None if self.mode is None else self.mode.shape_env
+        self.describer = Describer(self.mode, value_of)
+        self.ambient = torch_internals.ambient_of_tracing()
+        self.numbers: dict[tuple[type, Any], Any] = {}
+        self.known: dict[Hashable, tuple[IrOpImpl, Bound]] = {}
+        self.maker = torch_internals.FakeMaker(self.mode) if self.mode is not None else None
+        self.chosen: dict[str, Counter[str]] = defaultdict(Counter)
+        self.counts: Counter[str] = Counter(hits=0, misses=0, uncached=0)
+        self.notes: dict[str, dict[str, None]] = {"undecided": {}, "uncached": {}}
+        self.failures: list[Failure] = []
+
+    def lower(self, node: fx.Node, outer: tuple[str, ...] = ()) -> None:
+        """Lower one node and then those that its implementation is made of, or keep in mind why it cannot be.
+
+        Args:
+            node: the node.
+            outer: the ops whose implementations it is part of.
+        """
+        op = self.ops[node.target]
+        name = node.name
+        try:
+            if op.name in outer:
+                raise LoweringError(
+                    f"an implementation calls its own op ({' -> '.join((*outer, op.name))})",
+                    "call the function that implements it, not the op",
+                )
+            impl, made = self._lowered(node, Call(op, node, self.mode))
+        except LoweringError as error:
+            self.failures.append(Failure(name, f"{name} (op {op.name}{_place(node)}): {error}", error.cure))
+            return
+        self.chosen[op.name][impl.provider] += 1
+        self.report.providers[name] = impl.provider
+        for inner in made:
+            if inner.target in self.ops:
+                self.lower(inner, (*outer, op.name))
+
+    def _lowered(self, node: fx.Node, call: Call) -> tuple[IrOpImpl, list[fx.Node]]:
+        """The implementation that was chosen, and the nodes that were put in the node's place."""
+        try:
+            described = self._described(call)
+        except UndescribedError as error:
+            return self._lowered_alone(node, call, str(error))
+        known = self.known.get(described)
+        if known is not None:
+            return self._lowered_again(node, call, *known)
+        impl = call.implementation(self._undecided)
+        try:
+            portable = self.describer.portable(described)
+            key = self._key(impl, portable)
+        except (UndescribedError, OpError) as error:
+            return self._lowered_alone(node, call, str(error), impl)
+        recipe = self.replacements.get(key)
+        if recipe is not None:
+            bound = Bound(recipe, portable.symbols, self.numbers, self.shape_env)
+            self.known[described] = impl, bound
+            return self._lowered_again(node, call, impl, bound)
+        made = call.traced(impl)
+        recipe, why = recipe_of(made, list(call.bare.values()), portable.symbols, self.shape_env)
+        if recipe is None:
+            self._count_uncached(call, impl, why)
+        else:
+            self.replacements.put(key, recipe)
+            self.counts["misses"] += 1
+            self.known[described] = impl, Bound(recipe, portable.symbols, self.numbers, self.shape_env)
+            _log.debug("traced replacement for %s (cache size: %d)", call.op.name, len(self.replacements))
+        return impl, insert(node, list(call.inputs), made.steps, made.outputs, made.values, IrLowering.name)
+
+    def _described(self, call: Call) -> tuple[Hashable, ...]:
+        if self.ambient is None:
+            raise UndescribedError("a mode is on that may change what is traced")
+        if self.mode is None or not torch_internals.plain_mode(self.mode):
+            raise UndescribedError("the graph has no fake mode of torch's own kind")
+        return (call.op.name, *self.describer.describe(call.args))
+
+    def _key(self, impl: IrOpImpl, portable: Portable) -> Hashable:
+        around = (self.ambient, torch_internals.settings_of_mode(self.mode))
+        return impl, self.replacements.identities.of(impl), portable.key, around
+
+    def _lowered_again(self, node: fx.Node, call: Call, impl: IrOpImpl, bound: Bound) -> Any:
+        if self.maker is None:
+            raise AssertionError("a recipe was bound in a graph without a fake mode")
+        with self.maker as maker:
+            values = bound.make(maker, list(call.inputs.values()))
+        self.counts["hits"] += 1
+        recipe = bound.recipe
+        return impl, insert(node, list(call.inputs), recipe.steps, recipe.outputs, values, IrLowering.name)
+
+    def _lowered_alone(self, node: fx.Node, call: Call, why: str, impl: IrOpImpl | None = None) -> Any:
+        impl = impl or call.implementation(self._undecided)
+        made = call.traced(impl)
+        self._count_uncached(call, impl, why)
+        return impl, insert(node, list(call.inputs), made.steps, made.outputs, made.values, IrLowering.name)
+
+    def _undecided(self, question: str) -> None:
+        self.notes["undecided"][question] = None
+
+    def _count_uncached(self, call: Call, impl: IrOpImpl, why: str) -> None:
+        self.counts["uncached"] += 1
+        self.notes["uncached"][f"op '{call.op.name}', provider '{impl.provider}': {why}"] = None
+
+    def finish(self) -> None:
+        """Tell what was done.
+
+        Raises:
+            CompileError: there were nodes that could not be lowered.
+        """
+        self.replacements.count(**self.counts)
+        number = sum(order.total() for order in self.chosen.values())
+        self.report.count("lowered", number)
+        for name, count in self.counts.items():
+            self.report.count(name, count)
+        for name, texts in self.notes.items():
+            if texts:
+                self.report.note(name, list(texts))
+        _log.debug("lowered %d IR nodes", number)
+        _log.debug("selected implementations: %s", Chosen(self.chosen))
+        if self.failures:
+            raise _failure(self.failures, number)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which providers were chosen how often, as text: ``rms_norm=native*128``."""
+
+    counts: Mapping[str, Counter[str]]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{op}={self._of(providers)}" for op, providers in self.counts.items())
+
+    @staticmethod
+    def _of(providers: Counter[str]) -> str:
+        return ",".join(name if number == 1 else f"{name}*{number}" for name, number in providers.items())
+
+
+def _failure(failures: Sequence[Failure], lowered: int) -> CompileError:
+    names = ", ".join(failure.name for failure in failures)
+    cures = dict.fromkeys(failure.cure for failure in failures)
+    return CompileError(
+        f"{len(failures)} of {len(failures) + lowered} IR nodes cannot be lowered: {names}",
+        "; ".join(failure.why for failure in failures),
+        "; ".join(cures),
+    )
+
+
+def _place(node: fx.Node) -> str:
+    """The layer and the source line of a node, as far as they are known."""
+    path = layer_path(node.meta.get("nn_module_stack"))
+    return "".join(f", {part}" for part in (path[-1] if path else "", line_of(node)) if part)
+
+
+def _mode_of(nodes: Sequence[fx.Node]) -> Any:
+    """The fake mode that the arguments of some nodes, or what they return, belong to."""
+    for node in nodes:
+        for value in map(value_of, (*node.all_input_nodes, node)):
+            mode = torch_internals.fake_mode_of(value) if isinstance(value, torch.Tensor) else None
+            if mode is not None:
+                return mode
+    return None

@@ -1,0 +1,200 @@
+"""An implementation as the nodes that it is made of, traced once for a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.compiler.passes.replacement.key import is_plain
+
+
+class Ref(NamedTuple):
+    """A node, by its place: the inputs of a trace come first, then its steps."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of a trace.
+
+    Attributes:
+        op: ``call_function``, or ``get_attr`` for what the trace holds (a tensor, a nested graph).
+        target: what is called; of ``get_attr``, the object.
+        name: what torch calls such a node, before the name is made unique.
+        args: with `Ref` for nodes.
+        kwargs: as args.
+        meta: what tracing noted, but for the value.
+        stays: whether it must stay though nobody uses it.
+    """
+
+    op: str
+    target: Any
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    stays: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a call was traced into.
+
+    Attributes:
+        inputs: the distinct nodes among the arguments; in number.
+        steps: in order.
+        outputs: what is returned, with `Ref` for nodes.
+        values: for each step, ``meta["val"]`` and ``meta["tensor_meta"]``.
+        single_use: why it serves this one call alone; empty when it can serve others.
+    """
+
+    inputs: int
+    steps: tuple[Step, ...]
+    outputs: Any
+    values: tuple[tuple[Any, Any], ...]
+    single_use: str
+
+
+def nodes_in(args: Any) -> list[fx.Node]:
+    """The distinct nodes among arguments, as they first appear."""
+    found: dict[fx.Node, None] = {}
+    for arg in args:
+        if type(arg) is fx.Node:
+            found[arg] = None
+        elif isinstance(arg, (list, tuple)):
+            found.update(dict.fromkeys(nodes_in(arg)))
+    return list(found)
+
+
+def replaced(args: Any, values: Mapping[fx.Node, Any]) -> Any:
+    """Arguments with values in the place of nodes."""
+    return fx.map_arg(args, lambda node: values[node])
+
+
+def trace(function: Callable[..., Any], args: Sequence[Any], inputs: Mapping[fx.Node, Any], mode: Any) -> Trace:
+    """Trace a call, in the graph's own fake mode; a size is asked nothing that has no answer yet.
+
+    What it returns lies in new memory, as an op's schema says: where the function returns an argument, a view of one,
+    or one tensor twice, there is a copy.
+
+    Args:
+        function: the implementation; it must not write to its arguments.
+        args: the op's arguments, with nodes in them.
+        inputs: what to trace it with for each of these nodes.
+        mode: the fake mode; None when there is no tensor.
+
+    Raises:
+        Exception: whatever the function raises; `torch_internals.open_question` knows those for want of a guard.
+    """
+    shape_env = None if mode is None else mode.shape_env
+    result: list[Any] = []
+
+    def flat(*values: Any) -> list[Any]:
+        outputs = function(*replaced(args, dict(zip(inputs, values, strict=True))))
+        leaves: list[Any] = []
+        memories = {torch_internals.storage_of(value) for value in values if isinstance(value, torch.Tensor)}
+        result.append(_flattened(outputs, leaves, memories))
+        return leaves
+
+    before = None if shape_env is None else torch_internals.state_of_shapes(shape_env)
+    with torch_internals.in_mode(mode), torch_internals.no_new_guards(shape_env):
+        gm = torch_internals.trace_forward(flat, list(inputs.values()))
+    made = _steps_of(gm, result[-1])
+    if before is not None and torch_internals.state_of_shapes(shape_env) != before:
+        return _single_use(made, "tracing it learnt something about the symbols")
+    if torch_internals.is_traced_into():
+        return _single_use(made, "another node is being interpreted")
+    return made
+
+
+def _flattened(outputs: Any, leaves: list[Any], memories: set[int]) -> Any:
+    """Outputs with their places among the leaves; a tensor in memory that is known already is copied."""
+    if isinstance(outputs, (list, tuple)):
+        return tuple(_flattened(part, leaves, memories) for part in outputs)
+    if isinstance(outputs, torch.Tensor):
+        if torch_internals.storage_of(outputs) in memories:
+            outputs = outputs.clone()
+        memories.add(torch_internals.storage_of(outputs))
+    elif not isinstance(outputs, torch_internals.SymbolicNumber):
+        return outputs
+    leaves.append(outputs)
+    return Ref(len(leaves) - 1)
+
+
+def _steps_of(gm: fx.GraphModule, structure: Any) -> Trace:
+    refs: dict[fx.Node, Ref] = {}
+    steps: list[Step] = []
+    values: list[tuple[Any, Any]] = []
+    reasons: list[str] = []
+    inputs = 0
+    for node in gm.graph.nodes:
+        if node.op == "output":
+            continue
+        refs[node] = Ref(len(refs))
+        if node.op == "placeholder":
+            inputs += 1
+            continue
+        steps.append(_step(gm, node, refs))
+        values.append((node.meta.get("val"), node.meta.get("tensor_meta")))
+        reasons += [reason for reason in (_why_single_use(node),) if reason]
+    (returned,) = gm.graph.output_node().args
+    leaves: Any = returned if isinstance(returned, (list, tuple)) else (returned,)
+    outputs = _with_leaves(structure, [_with_refs(leaf, refs) for leaf in leaves])
+    return Trace(inputs, tuple(steps), outputs, tuple(values), reasons[0] if reasons else "")
+
+
+def _with_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
+    if type(structure) is Ref:
+        return leaves[structure.place]
+    return tuple(_with_leaves(part, leaves) for part in structure) if isinstance(structure, tuple) else structure
+
+
+def _with_refs(args: Any, refs: Mapping[fx.Node, Ref]) -> Any:
+    return fx.map_arg(args, lambda node: refs[node])  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def _step(gm: fx.GraphModule, node: fx.Node, refs: Mapping[fx.Node, Ref]) -> Step:
+    kept = (*torch_internals.copied_fields(), "unbacked_bindings")
+    target: Any = node.target
+    if node.op == "get_attr":
+        for part in str(node.target).split("."):
+            target = getattr(gm if target is node.target else target, part)
+    return Step(
+        op=node.op,
+        target=target,
+        name=str(node.target) if node.op == "get_attr" else torch_internals.name_for(gm.graph, node.target),
+        args=_with_refs(node.args, refs),
+        kwargs=_with_refs(node.kwargs, refs),
+        meta={key: node.meta[key] for key in kept if key in node.meta},
+        stays=node.op == "get_attr" or node.is_impure() or torch_internals.is_higher_order(node.target),
+    )
+
+
+def _why_single_use(node: fx.Node) -> str:
+    """Why a node cannot stand in another graph."""
+    if node.op == "get_attr":
+        return f"it holds {node.target}"
+    if torch_internals.is_higher_order(node.target):
+        return f"it calls the higher-order operator {node.target}"
+    if "unbacked_bindings" in node.meta:
+        return f"{node.target} makes a new symbol"
+    odd = [leaf for leaf in _leaves((node.args, node.kwargs)) if not isinstance(leaf, fx.Node) and not is_plain(leaf)]
+    return f"{node.target} takes a {type(odd[0]).__qualname__}" if odd else ""
+
+
+def _leaves(args: Any) -> list[Any]:
+    if isinstance(args, slice):
+        args = (args.start, args.stop, args.step)
+    if isinstance(args, Mapping):
+        args = tuple(args.values())
+    return [leaf for part in args for leaf in _leaves(part)] if isinstance(args, (list, tuple)) else [args]
+
+
+def _single_use(made: Trace, why: str) -> Trace:
+    return Trace(made.inputs, made.steps, made.outputs, made.values, made.single_use or why)

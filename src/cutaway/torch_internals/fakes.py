@@ -1,0 +1,127 @@
+"""Fake tensors made from what is known of them, without an operator that computes it."""
+
+# Here private names are looked up; everywhere else pyright reports them.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+
+
+class FakeMaker:
+    """Makes fake tensors of one mode: some 5 us each, where an operator in the mode takes 50 to 170 us.
+
+    It adds no guard and asks nothing of a symbolic size. Inside a ``with`` block; the block is what the mode itself
+    enters around a meta kernel (torch/_subclasses/fake_tensor.py, ``in_kernel_invocation_manager``).
+
+    Args:
+        mode: a ``FakeTensorMode``.
+    """
+
+    def __init__(self, mode: Any) -> None:
+        from torch._subclasses import fake_tensor  # noqa: PLC0415  (only when compiling)
+
+        self.mode = mode
+        self._kind: type = fake_tensor.FakeTensor
+        self._enter = fake_tensor.in_kernel_invocation_manager
+        self._states: dict[torch.device, dict[str, Any]] = {}
+        unsafe = mode._allow_unsafe_data_ptr_access
+        self._protect = (
+            torch._C._set_warn_deprecated_on_mutable_data_ptr if unsafe else torch._C._set_throw_on_mutable_data_ptr
+        )
+        self._entered: Any = None
+        self._meta = torch.device("meta")
+
+    def __enter__(self) -> FakeMaker:
+        self._entered = self._enter(self.mode)
+        self._entered.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+    def fresh(
+        self, shape: Any, stride: Any, offset: Any, dtype: torch.dtype, device: torch.device, nbytes: Any
+    ) -> torch.Tensor:
+        """A tensor in memory of its own, ``nbytes`` of it.
+
+        ``_make_wrapper_subclass`` takes symbolic sizes and the bytes as they are; ``empty_strided`` computes the
+        bytes, which takes 90 us when sizes are symbolic.
+        """
+        bare = torch.Tensor._make_wrapper_subclass(
+            self._kind, shape, stride, storage_offset=offset, dtype=dtype, device=self._meta, storage_size=nbytes
+        )
+        return self._faked(bare, device)
+
+    def view(self, base: torch.Tensor, shape: Any, stride: Any, offset: Any, dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in the memory of ``base``, which must have elements of the same size."""
+        viewed = torch.as_strided(base, shape, stride, offset)
+        return self._faked(viewed if dtype is base.dtype else viewed.view(dtype), base._fake_device)  # type: ignore[attr-defined]
+
+    def _faked(self, bare: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """What ``FakeTensor(mode, bare, device)`` makes, whose attributes are looked up once for each device."""
+        state = self._states.get(device)
+        if state is None:
+            state = self._states[device] = dict(vars(self._kind(self.mode, torch.empty(0, device="meta"), device)))
+        made = torch.Tensor._make_subclass(  # pyright: ignore[reportCallIssue]
+            self._kind, bare, False, dispatch_device=True, device_for_backend_keys=device
+        )
+        self._protect(made)
+        vars(made).update(state)
+        return made
+
+
+def alias_in(mode: Any, value: torch.Tensor) -> torch.Tensor:
+    """A fake tensor of the mode in the same memory as ``value``, with nothing but its metadata.
+
+    Constants, memos and notes that a fake tensor carries along (torch/_subclasses/fake_tensor.py) are left behind.
+    """
+    from torch._subclasses.fake_impls import fast_detach  # noqa: PLC0415  (only when compiling)
+
+    fake: Any = value if fake_mode_is(value, mode) else mode.from_tensor(value, static_shapes=True)
+    return fast_detach(mode, fake).requires_grad_(fake.requires_grad)
+
+
+def fake_mode_is(value: torch.Tensor, mode: Any) -> bool:
+    """Whether a tensor is a plain fake tensor of that mode (and of no subclass)."""
+    from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC0415  (only when compiling)
+
+    return type(value) is FakeTensor and value.fake_mode is mode
+
+
+def dispatch_keys(value: torch.Tensor) -> int:
+    """What a tensor is to the dispatcher, as bits: backend, conjugated, negated, inference, quantised, ... (c10)."""
+    return torch._C._dispatch_keys(value).raw_repr()
+
+
+def is_plain(value: torch.Tensor) -> bool:
+    """Whether a tensor is strided, neither quantised nor nested nor lazily conjugated or negated."""
+    odd = value.is_conj() or value.is_neg() or value._is_zerotensor() or value.is_quantized or value.is_nested
+    return value.layout is torch.strided and not odd
+
+
+def has_symbolic_sizes(value: torch.Tensor) -> bool:
+    """Whether a size, a stride or the offset of a tensor is symbolic (torch/csrc, TensorImpl)."""
+    return value._has_symbolic_sizes_strides
+
+
+def plain_mode(mode: Any) -> bool:
+    """Whether a fake mode is torch's own and computes nothing for real (``propagate_real_tensors``)."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  (only when compiling)
+
+    return type(mode) is FakeTensorMode and not mode.propagate_real_tensors
+
+
+def settings_of_mode(mode: Any) -> tuple[Any, ...]:
+    """Switches of a fake mode that operators look at."""
+    names: Sequence[str] = (
+        "allow_fallback_kernels", "allow_non_fake_inputs", "allow_meta", "static_shapes", "export", "cache_enabled",
+        "allow_scalar_outputs", "_allow_unsafe_data_ptr_access",
+    )  # fmt: skip
+    return tuple(getattr(mode, name, None) for name in names)

@@ -1,0 +1,134 @@
+"""Symbols of a ShapeEnv: what is known of them, and numbers made of them."""
+
+# Here private names are looked up; everywhere else pyright reports them.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+SymbolicNumber = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+def raw_expression(number: Any) -> Any:
+    """The expression that a symbolic number was made with, equalities that were learnt since not put in.
+
+    None for one that is no expression of a ShapeEnv (a nested size; torch/fx/experimental/sym_node.py).
+    """
+    return getattr(number.node, "_expr", None)
+
+
+def python_type(number: Any) -> type:
+    """int, float or bool: what a symbolic number stands for."""
+    return number.node.pytype
+
+
+def with_equalities(shape_env: Any, expr: Any) -> Any:
+    """An expression with the equalities that the ShapeEnv knows put in, as operators see it (``SymNode.expr``)."""
+    return shape_env.replace(expr)
+
+
+def symbolic_number(expr: Any, shape_env: Any, kind: type) -> Any:
+    """A SymInt, SymFloat or SymBool of an expression; a plain number when there is no symbol in it.
+
+    What operators make has the number for the example's sizes along; here torch computes it as they do.
+    """
+    from torch.fx.experimental.sym_node import SymNode  # noqa: PLC0415  (sympy: only when sizes are symbolic)
+
+    if not expr.free_symbols:
+        return kind(expr)
+    made = {int: torch.SymInt, float: torch.SymFloat, bool: torch.SymBool}[kind]
+    return made(SymNode(expr, shape_env, kind, None))
+
+
+@functools.lru_cache(maxsize=8192)
+def free_symbols(expr: Any) -> tuple[Any, ...]:
+    """The symbols in a sympy expression, by name."""
+    return tuple(sorted(expr.free_symbols, key=lambda symbol: (len(symbol.name), symbol.name)))
+
+
+@functools.lru_cache(maxsize=8192)
+def renamed(expr: Any, before: tuple[Any, ...], after: tuple[Any, ...]) -> Any:
+    """An expression with symbols put in the place of others, all at once."""
+    return expr.xreplace(dict(zip(before, after, strict=True)))
+
+
+_NUMBER = re.compile(r"\d+$")
+
+
+@functools.lru_cache(maxsize=8192)
+def numbered(symbol: Any, number: int) -> Any:
+    """The symbol that stands for the ``number``-th of its kind in a key; sympy is told the same of both.
+
+    torch reads a symbol's kind off its name (torch/utils/_sympy/symbol.py): s for a size, u for an unbacked one, ...
+    """
+    return type(symbol)(f"{_NUMBER.sub('', symbol.name)}{number}", **symbol.assumptions0)
+
+
+def own_facts(shape_env: Any, symbol: Any) -> tuple[Any, ...]:
+    """What a ShapeEnv knows of one symbol alone and tracing may use; hashable.
+
+    The bounds, the example's value, a hint given in its place, and whether it is a size, and an input.
+    """
+    bounds = shape_env.var_to_range.get(symbol)
+    return (
+        None if bounds is None else (bounds.lower, bounds.upper),
+        shape_env.backed_var_to_val.get(symbol),
+        shape_env.var_to_hint_override.get(symbol),
+        symbol in shape_env.size_like,
+        symbol in shape_env.unbacked_inputs,
+        _assumptions(symbol),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _assumptions(symbol: Any) -> frozenset[Any]:
+    return frozenset(symbol.assumptions0.items())
+
+
+def relations(shape_env: Any) -> list[tuple[Any, ...]]:
+    """What a ShapeEnv knows of symbols together, each as (what it is, expressions): all that it reasons from.
+
+    Guards, asserts left for run time, what divides what, and symbols that equal something else.
+    """
+    found: list[tuple[Any, ...]] = [("guard", bool(guard.size_oblivious), guard.expr) for guard in shape_env.guards]
+    for asserts in shape_env.deferred_runtime_asserts.values():
+        found += [("assert", one.expr) for one in asserts]
+    found += [("divisible", expr) for expr in shape_env.divisible]
+    found += [("equal", symbol, expr) for symbol, expr in shape_env.replacements.items()]
+    found += [("renamed", one, other) for one, other in shape_env.unbacked_renamings.items()]
+    return found
+
+
+def settings_of_shapes(shape_env: Any) -> tuple[Any, ...] | None:
+    """How a ShapeEnv reasons; hashable. None when it takes example values for true (``propagate_real_tensors``)."""
+    if shape_env.real_tensor_prop_unbacked_vals:
+        return None
+    given = shape_env.settings
+    names: Sequence[str] = tuple(given.__dataclass_fields__)
+    return (*(getattr(given, name) for name in names), bool(shape_env.runtime_asserts_frozen))
+
+
+def state_of_shapes(shape_env: Any) -> tuple[Any, ...]:
+    """All that a ShapeEnv knows, to be compared with what it knows later."""
+    return (
+        relations(shape_env),
+        dict(shape_env.var_to_range),
+        dict(shape_env.backed_var_to_val),
+        set(shape_env.size_like),
+        len(shape_env.pending_fresh_unbacked_symbols),
+        shape_env.unbacked_symint_counter,
+        shape_env.unbacked_symfloat_counter,
+    )
+
+
+def is_expression(value: Any) -> bool:
+    """Whether something is a sympy expression, relations and truth values included."""
+    import sympy  # noqa: PLC0415  (only when sizes are symbolic)
+
+    return isinstance(value, sympy.Basic)
