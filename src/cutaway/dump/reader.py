@@ -6,6 +6,9 @@
     >>> dump = load("dump/")
     >>> for snapshot in dump["backbone"].piece(2).snapshots:
     ...     print(snapshot.selector, snapshot.node_count)
+    backbone/piece_02/piece 5
+    backbone/piece_02/range_1_4096/before_post_grad 5
+    ...
 
 A dump is untrusted: nothing in it is executed or unpickled, and no file outside it is read. Only the manifest
 is read at once; graphs are read when they are asked for, and then kept.

@@ -2,11 +2,13 @@
 
 snapshots ──match──► which node is which ──regions──► rewrites ──fold──► each once, with its layers
 
+>>> before, after = dump.find("piece_02/range_8_8/before_post_grad"), dump.find("piece_02/range_8_8/post_grad")
 >>> found = diff(before, after)
 >>> found.summary
-'812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64'
+'5 nodes, fused_norm +1, rms_norm −1'
 >>> for rewrite in found.rewrites:
 ...     print(rewrite.count, rewrite.text)
+1 rms_norm → fused_norm
 """
 
 from __future__ import annotations

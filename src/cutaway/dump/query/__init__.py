@@ -3,10 +3,11 @@
 query ──parse──► terms ──search──► hits ──fold──► forms: what is the same in layers and stages, once
                             └─ nothing ──misses──► which term no node fits, and what comes nearest
 
->>> for form in fold(find_nodes(dump, "op:rms_norm")):
-...     print(form.count, form.op, form.where, "not in", form.lacking)
-4 ir.rms_norm layers.0–3.input_layernorm not in []
-1 ir.rms_norm layers.1–2 not in ['layers.0', 'layers.3']
+>>> for form in fold(find_nodes(dump, "op:rms_norm compilation:backbone")):
+...     print(form.count, form.op, form.where, form.lacking)
+4 ir.rms_norm layers.0–3.input_layernorm []
+1 ir.rms_norm norm []
+3 ir.rms_norm layers.1–3 ['layers.0']
 """
 
 from __future__ import annotations

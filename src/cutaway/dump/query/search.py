@@ -84,9 +84,8 @@ def find_nodes(dump: Dump, query: str, stage: str | None = None) -> Found:
     Raises:
         UsageError: the query cannot be understood.
 
-    >>> found = find_nodes(dump, "op:rms_norm layer:layers.1.* stage:captured")
-    >>> [(hit.selector, hit.layer) for hit in found.hits]
-    [('backbone/captured:rms_norm_2', 'layers.1.input_layernorm'), ...]
+    >>> [(hit.selector, hit.layer) for hit in find_nodes(dump, "op:rms_norm layer:*.1.* stage:captured").hits]
+    [('backbone/captured:rms_norm_1', 'layers.1.input_layernorm'), ...]
     """
     terms = parse(query, [name for name in FIELDS if name != WORD])
     if stage is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cutaway.dump.diff import match_nodes, predecessor
 from cutaway.dump.query.view import compiled_together
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import NodeTable
@@ -12,14 +13,6 @@ from cutaway.dump.snapshot import Snapshot
 Ids = set[int]
 Links = Mapping[int, Sequence[int]]
 """Id of a node -> ids of the nodes of the snapshot before that it stems from; none when unknown."""
-
-_BEFORE: dict[str | None, tuple[str | None, ...]] = {
-    "joint": ("joint", None),
-    "forward": ("forward", "joint", None),
-    "backward": ("backward", "joint"),
-    "inference": ("inference", "joint", None),
-}
-"""Phase -> those of the snapshot that one of this phase comes after, the likeliest first."""
 
 
 class Way:
@@ -34,14 +27,11 @@ class Way:
         self._after: dict[str, list[Snapshot]] = {}
         self._equal: dict[str, list[Snapshot]] = {}
         self._links: dict[tuple[str, str], Links] = {}
-        newest: dict[tuple[str, str | None], Snapshot] = {}
         for snapshot in dump.snapshots.values():
-            before = _newest_before(snapshot, newest)
+            before = predecessor(snapshot)
             if before is not None:
                 self._before[snapshot.selector] = before
                 self._after.setdefault(before.selector, []).append(snapshot)
-            if snapshot.stage != "after_split":  # it is recorded before the pieces, which come from the whole graph
-                newest[snapshot.selector.rpartition("/")[0], snapshot.phase] = snapshot
         self._note_equal(dump)
 
     def before(self, snapshot: Snapshot) -> Snapshot | None:
@@ -49,7 +39,10 @@ class Way:
         return self._before.get(snapshot.selector)
 
     def links(self, before: Snapshot, after: Snapshot) -> Links:
-        """Which nodes of the one snapshot stem from which of the other, by their node tables' ids. Raises DumpError."""
+        """Which nodes of the one snapshot stem from which of the other, by their node tables' ids.
+
+        By the origins that were recorded; within a piece by structure where they were not. Raises DumpError.
+        """
         key = (before.selector, after.selector)
         if key not in self._links:
             self._links[key] = self._linked(before, after)
@@ -62,9 +55,11 @@ class Way:
         if before.graph == after.graph:
             return {node.id: (node.id,) for node in nodes}
         home = self._before.get(after.owner.selector)
-        if home is None or home.graph != before.graph:
+        if home is not None and home.graph == before.graph and any(node.origins for node in nodes):
+            return {node.id: node.origins for node in nodes}
+        if before.piece != after.piece:  # a part of a graph is like many parts of it
             return {}
-        return {node.id: node.origins for node in nodes}
+        return {new: (old,) for old, new in match_nodes(table(before), table(after)).pairs}
 
     def later(self, snapshot: Snapshot, ids: Ids) -> Iterator[tuple[Snapshot, Ids]]:
         """A snapshot and all later ones, with what some nodes became there. Raises DumpError."""
@@ -109,15 +104,3 @@ class Way:
 def table(snapshot: Snapshot) -> NodeTable:
     """A snapshot's nodes, without renaming its layers. Raises DumpError."""
     return snapshot.dump.table(snapshot.owner)[0]
-
-
-def _newest_before(snapshot: Snapshot, newest: dict[tuple[str, str | None], Snapshot]) -> Snapshot | None:
-    folder, phases = snapshot.selector.rpartition("/")[0], _BEFORE.get(snapshot.phase, (None,))
-    while folder:
-        for phase in phases:
-            if (folder, phase) in newest:
-                return newest[folder, phase]
-        if folder.rpartition("/")[2].startswith("graph_"):  # a further graph comes after no other
-            return None
-        folder, phases = folder.rpartition("/")[0], (None,)
-    return None
