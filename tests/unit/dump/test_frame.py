@@ -27,7 +27,7 @@ def _dump(process: Path) -> Dump:
 
 def test_without_pandas(dump: Dump, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="to_frame needs pandas. It is not installed. Pip install pandas."):
+    with pytest.raises(UsageError, match=r"to_frame needs pandas\. It is not installed\. Pip install pandas"):
         dump.to_frame()
 
 

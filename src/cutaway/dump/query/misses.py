@@ -43,8 +43,8 @@ def misses(dump: Dump, terms: Sequence[Term]) -> list[Miss]:
         if nodes:
             found.append(Miss(alone, nodes))
             continue
-        known = list(dict.fromkeys(_known(dump, term.field)))
-        near = [name for value in term.values for name in get_close_matches(value, known, 3, 0.5)]
+        known = {name.lower(): name for name in _known(dump, term.field) if name}
+        near = [known[name] for value in term.values for name in get_close_matches(value.lower(), known, 3, 0.5)]
         found.append(Miss(alone, 0, tuple(dict.fromkeys(near))[:3], _idle(dump, alone)))
     return found
 
