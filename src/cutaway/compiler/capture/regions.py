@@ -110,7 +110,7 @@ def _inline(gm: fx.GraphModule, call: fx.Node, body: fx.GraphModule, traced_in: 
     with gm.graph.inserting_before(call):
         for node in body.graph.nodes:
             if node.op in ("placeholder", "output"):
-                fresh.keep(node)
+                fresh.keep(node, taken.get(node))
                 continue
             copy = gm.graph.node_copy(node, lambda inner: taken[inner])
             if node.op == "get_attr":
@@ -157,22 +157,25 @@ class _FreshValues:
 
     def __init__(self) -> None:
         self._bases: dict[int, torch.Tensor] = {}
-        self._outside: set[int] = set()
+        self._outside: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def keep(self, node: fx.Node) -> None:
-        """What comes from outside of the body stays what it is."""
+    def keep(self, node: fx.Node, given: Any) -> None:
+        """What comes from outside of the body is what this call is given."""
         value = node.meta.get("example_value")
         if isinstance(value, torch.Tensor):
-            self._outside.add(torch_internals.storage_of(value))
+            outer = given.meta.get("example_value") if isinstance(given, fx.Node) else None
+            self._outside[torch_internals.storage_of(value)] = (value, outer if outer is not None else value)
 
     def of(self, value: Any) -> Any:
         """The value of a copy; sizes are shared, tensors are new."""
         if isinstance(value, (tuple, list)):
             parts = [self.of(part) for part in value]
             return tuple(parts) if type(value) is tuple else parts if type(value) is list else value
-        if not isinstance(value, torch.Tensor) or torch_internals.storage_of(value) in self._outside:
+        if not isinstance(value, torch.Tensor):
             return value
         key = torch_internals.storage_of(value)
+        if key in self._outside:
+            return _moved_view(value, *self._outside[key])
         mode = torch_internals.fake_mode_of(value)
         if mode is None:
             return value
@@ -183,3 +186,15 @@ class _FreshValues:
         made = torch_internals.fake_like(value)
         self._bases[key] = made
         return made
+
+
+def _moved_view(value: torch.Tensor, inner: torch.Tensor, outer: torch.Tensor) -> torch.Tensor:
+    """A view of a body's input, as a view of what a call is given for it: who asks what shares memory must find it."""
+    mode = torch_internals.fake_mode_of(value)
+    if inner is outer or mode is None or value.dtype is not outer.dtype:
+        return value
+    if value is inner:
+        return outer
+    with mode, torch.no_grad(), torch_internals.without_guards(mode):
+        offset = value.storage_offset() - inner.storage_offset() + outer.storage_offset()
+        return torch.as_strided(outer, value.shape, value.stride(), offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from cutaway.record.nodes import target_name, users_frame
 from cutaway.record.values import node_value
 
 _AROUND = 2  # nodes that are shown before and after the one that a message is about
-_LIBRARIES = ("/torch/", "/cutaway/compiler/", "/cutaway/ops/")
+_OURS = Path(__file__).parents[2]
+_LIBRARIES = (f"{Path(torch.__file__).parent}/", f"{_OURS}/compiler/", f"{_OURS}/ops/")
 
 
 def value_of(node: fx.Node) -> Any:
@@ -66,6 +68,16 @@ def same_offset(one: Any, other: Any) -> bool:
     return left is not None and right is not None and same_sizes([left.storage_offset()], [right.storage_offset()])
 
 
+def lies_all_over(part: torch.Tensor, whole: torch.Tensor) -> bool:
+    """Whether a view holds every element of what it is a view of, in whatever order. Adds no guard."""
+    if part.dtype is not whole.dtype or not same_sizes([part.storage_offset()], [whole.storage_offset()]):
+        return False
+    if is_contiguous(part) and is_contiguous(whole):
+        return torch_internals.is_known(part.numel() == whole.numel())
+    left, right = (sorted(zip(value.stride(), value.shape, strict=True), key=str) for value in (part, whole))
+    return same_sizes([*chain(*left)], [*chain(*right)])
+
+
 def is_contiguous(value: torch.Tensor) -> bool:
     """Whether a tensor is contiguous whatever its symbolic sizes stand for. Adds no guard."""
     expected: Any = 1
@@ -84,6 +96,25 @@ def argument(node: fx.Node, name: str, default: Any = None) -> Any:
     parameters = torch_internals.effects_of(overload).parameters
     given = dict(zip(parameters, node.args, strict=False))
     return given.get(name, default)
+
+
+_STATE = re.compile(r"_(?:parameters|buffers)_")
+_OF_THE_MODEL = ("L['self']", "L['fn']", "G[")  # "fn": what Dynamo's own frame around a module of torch calls it
+
+
+def is_weight(node: fx.Node) -> bool:
+    """Whether an input of a graph is a parameter, a buffer, or another attribute of the model: not of one call alone.
+
+    Dynamo says where it found it, and names it after that; what a module holds it takes to lie where it lies.
+    """
+    if node.op == "get_attr" or isinstance(value_of(node), (torch.nn.Parameter, torch.nn.Buffer)):
+        return True
+    facts = node.meta.get("tensor_dict") or {}
+    if facts.get("_dynamo_static_input_type") == "unguarded" or _STATE.search(node.name):
+        return True
+    source = getattr(node.meta.get("grapharg"), "source", facts.get("_dynamo_source"))
+    name = getattr(source, "name", "")
+    return str(name() if callable(name) else name).startswith(_OF_THE_MODEL)
 
 
 def results_of(graph: fx.Graph) -> list[fx.Node]:
@@ -152,26 +183,23 @@ def _text(value: Any) -> str:
 
 
 def shown(marks: Mapping[fx.Node, str]) -> str:
-    """Nodes inside the graph that they stand in, each with its neighbours, its source line and a remark.
+    """Nodes inside the graph that they stand in: each with its neighbours, a remark, and its source line.
+
+    xdsl prints an error so, inside the IR at the op that failed.
 
     Args:
         marks: node -> what is to be said of it; all of one graph.
     """
     nodes = list(next(iter(marks)).graph.nodes)
     places = {node: place for place, node in enumerate(nodes)}
-    wanted = sorted(
-        {
-            place
-            for node in marks
-            for place in range(max(places[node] - _AROUND, 0), min(places[node] + _AROUND + 1, len(nodes)))
-        }
-    )
+    near = {place + step for place in map(places.__getitem__, marks) for step in range(-_AROUND, _AROUND + 1)}
     lines: list[str] = []
-    for before, place in zip([wanted[0] - 1, *wanted], wanted, strict=False):
-        if place != before + 1:
+    last = -1
+    for place in sorted(near & set(range(len(nodes)))):
+        if place != last + 1:
             lines.append("    ...")
-        node = nodes[place]
+        last, node = place, nodes[place]
         lines.append(f"  {'>' if node in marks else ' '} {described(node)}")
         if node in marks:
             lines += [f"      ^ {text}" for text in (marks[node], line_of(node)) if text]
-    return "\n".join(lines)
+    return "\n".join([*lines, "    ..." if last + 1 < len(nodes) else "    (the graph ends here)."])

@@ -52,6 +52,20 @@ def traced(function: Callable[..., Any], *inputs: Any, dynamic: bool = False) ->
         return make_fx(function, tracing_mode="symbolic" if dynamic else "fake")(*inputs)
 
 
+def captured(model: Callable[..., Any], *inputs: Any, dynamic: bool | None = None) -> fx.GraphModule:
+    """A model as Dynamo hands it over."""
+    found: list[fx.GraphModule] = []
+
+    def backend(gm: fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        found.append(gm)
+        return gm.forward
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        torch.compile(model, backend=backend, fullgraph=True, dynamic=dynamic)(*inputs)
+    return found[0]
+
+
 def run_pass(one: InductorPass, gm: fx.GraphModule, donated: Iterable[int] = (), piece: str = "piece") -> PassReport:
     """Run a pass alone over a graph; it must leave one that is whole."""
     with pass_context(RANGE, piece) as context:
