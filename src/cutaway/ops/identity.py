@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cutaway.ops.impl import IrOpImpl
 
 _PLAIN = (bool, int, float, complex, str, bytes, enum.Enum, torch.dtype, torch.device, torch.layout)
+_DEEPEST = 8  # calls; kernels lie near, and behind them whole libraries
 
 
 def implementation_uuid(impl: IrOpImpl) -> str:
@@ -57,41 +58,60 @@ class _Reached:
     """What functions reach through global names; one walk, which looks at each function once."""
 
     def __init__(self) -> None:
-        self.seen: set[int] = set()
+        self.seen: set[Any] = set()
+        self.depth = 0
 
     def of(self, function: Any, where: str) -> dict[str, Any]:
-        """Global name -> what it stands for, as JSON."""
+        """Global name -> what it stands for, as JSON; what lies too deep counts by its file alone."""
         function = _underlying(function)
-        if not isinstance(function, types.FunctionType) or id(function) in self.seen:
+        if not isinstance(function, types.FunctionType) or id(function) in self.seen or self.depth == _DEEPEST:
             return {}
         self.seen.add(id(function))
-        found: dict[str, Any] = {}
-        for name in sorted(_names(function.__code__)):
-            if name in function.__globals__:
-                value = self.value(function.__globals__[name], f"{where} ({name})")
-                found |= {} if value is None else {name: value}
+        self.depth += 1
+        try:
+            return self.inside(function, where)
+        finally:
+            self.depth -= 1
+
+    def inside(self, function: types.FunctionType, where: str) -> dict[str, Any]:
+        names = sorted(_names(function.__code__))
+        found = self.named(names, function.__globals__, where)
         for index, cell in enumerate(function.__closure__ or ()):
             inner = self.of(_content(cell), where)
             found |= {f"closure {index}": inner} if inner else {}
         return found
 
-    def value(self, value: Any, where: str) -> Any:
+    def named(self, names: list[str], among: dict[str, Any], where: str) -> dict[str, Any]:
+        """What these names stand for, those that are there and have a part in it."""
+        held = {name: self.value(among[name], names, f"{where} ({name})") for name in names if name in among}
+        return {name: value for name, value in held.items() if value is not None}
+
+    def value(self, value: Any, names: list[str], where: str) -> Any:
         """None for what has no part in it: objects (loggers, caches), and what comes with Python or torch."""
         if _is_plain(value):
             return stable(value, where)
         if isinstance(value, types.ModuleType):
-            return None if comes_with_python_or_torch(value.__name__) else _file_of(value, where)
+            return None if comes_with_python_or_torch(value.__name__) else self.module(value, names, where)
         module = getattr(value, "__module__", None)
         if not isinstance(module, str) or comes_with_python_or_torch(module):
             return None
         if isinstance(value, types.FunctionType):
             file = file_digest(value.__code__.co_filename, where)
             return {"file": file, "code": code_digest(value.__code__), "globals": self.of(value, where)}
-        native = getattr(value, "impls", {}).get("native", value)  # of an op, its body
+        impls = getattr(value, "impls", None)
+        native = impls.get("native") if isinstance(impls, dict) else value  # of an op, its body
         function = getattr(native, "function", None)
         if isinstance(function, types.FunctionType):
-            return self.value(function, where)
+            return self.value(function, names, where)
         return _file_of(sys.modules.get(module), where)
+
+    def module(self, module: types.ModuleType, names: list[str], where: str) -> Any:
+        """A module by its file, and by what of it the function may take, for it names attributes as it does globals."""
+        looked = (id(module), *names)
+        if looked in self.seen:
+            return "again"
+        self.seen.add(looked)
+        return {"file": _file_of(module, where), "names": self.named(names, vars(module), where)}
 
 
 def _file_of(module: types.ModuleType | None, where: str) -> Any:
