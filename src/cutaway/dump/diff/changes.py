@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from cutaway.dump.diff.match import Pairing
+from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.schema import Constant, Node, Output, Size
 
 FACTS = ("dtype", "shape", "stride", "offset", "device", "value")

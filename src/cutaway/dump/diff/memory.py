@@ -12,11 +12,11 @@ from typing import Any
 
 from cutaway.dump.schema import Node
 
-_PURE = ("aten.", "prims.", "operator.", "torch.", "math.", "builtins.", "higher_order.")
+_PURE = ("aten.", "vllm_ir.", "prims.", "operator.", "torch.", "math.", "builtins.", "higher_order.")
 _SETTERS = ("operator.setitem", "operator.iadd", "operator.isub", "operator.imul", "operator.itruediv")
 _VIEWS = frozenset(
-    "T alias as_strided chunk detach diagonal expand expand_as flatten getitem mT narrow permute reshape select slice "
-    "split split_with_sizes squeeze t transpose unbind unflatten unsqueeze _unsafe_view view view_as".split(" ")  # noqa: SIM905
+    """T _unsafe_view alias as_strided chunk detach diagonal expand expand_as flatten getitem mT narrow permute reshape
+    select slice split split_with_sizes squeeze t transpose unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905
 )
 
 

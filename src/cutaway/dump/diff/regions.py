@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cutaway.dump.diff.changes import Use
-from cutaway.dump.diff.match import Pairing
+from cutaway.dump.diff.pairing import Pairing
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -26,6 +26,8 @@ class Part:
 
     Attributes:
         before, after: the snapshots.
+        piece: the piece that it stands for: that of the snapshots, or one that repeats it; None for whole graphs.
+        layers: for a repeated piece, layers of the tables -> its own.
         tables: their graphs.
         matching: which node is which.
         recorded: whether that goes by the origins in the dump; otherwise by structure.
@@ -33,6 +35,8 @@ class Part:
 
     before: Snapshot
     after: Snapshot
+    piece: str | None
+    layers: Mapping[str, str] = field(repr=False)
     tables: tuple[NodeTable, NodeTable] = field(repr=False)
     matching: Matching = field(repr=False)
     recorded: bool
@@ -45,6 +49,7 @@ class Place:
     Attributes:
         part: index into the diff's parts.
         layer: fqn of the innermost layer around all its nodes; empty for the root, None when unknown.
+        layers: fqns of the innermost layers that its nodes are in, each once.
         before, after: ids of the nodes that became the others; for a change, of the node before and after.
         changes: how nodes differ that stayed.
         uses: (user, old, new): a node before that stayed reads `new` in place of `old`; ids.
@@ -52,6 +57,7 @@ class Place:
 
     part: int
     layer: str | None
+    layers: tuple[str, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
     changes: tuple[Change, ...] = ()
