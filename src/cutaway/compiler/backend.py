@@ -6,11 +6,12 @@ vLLM's ``VllmBackend`` is the model. The steps are the folders, in their order.
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import fx
@@ -20,6 +21,9 @@ from cutaway.compiler.build.interface import Runnable, Task
 from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
 from cutaway.compiler.build.make import make_compiler
 from cutaway.compiler.build.ranges import Range, make_ranges
+from cutaway.compiler.cache.factors import key_of
+from cutaway.compiler.cache.graph import nodes_of
+from cutaway.compiler.cache.ir import ir_factors, ops_in
 from cutaway.compiler.cache.manager import CacheEvent, CompilerManager
 from cutaway.compiler.cache.store import Store
 from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_demands, check_dynamic
@@ -30,17 +34,20 @@ from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
 from cutaway.compiler.passes.context import pass_context
-from cutaway.compiler.passes.inductor_pass import as_pass
-from cutaway.compiler.passes.manager import PostGradPassManager
+from cutaway.compiler.passes.manager import PassManager, PassStep, PostGradPassManager, PreGradPassManager
+from cutaway.compiler.passes.order import arrange
 from cutaway.compiler.progress import Progress
 from cutaway.compiler.run.cuda_graph import maybe_use_cudagraph_partition_wrapper, wrap_with_cudagraph_if_needed
 from cutaway.compiler.run.graphs import GraphPool
+from cutaway.compiler.run.priority import with_priority
 from cutaway.compiler.session import Session
 from cutaway.compiler.split.item import SplitItem
 from cutaway.compiler.split.lift import lift_constants
 from cutaway.compiler.split.partition import split_graph
 from cutaway.compiler.split.same import differences
 from cutaway.errors import CompileError, CutawayError
+from cutaway.identity.sources import UncacheableError
+from cutaway.ops.priority import set_priority
 
 _WITHOUT_COMPILER = 'correct what it says, or run pieces as they were captured: off=["inductor"]'
 _ALL_SIZES = 256  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
@@ -58,8 +65,7 @@ class CutawayBackend:
         self.session = session
         self.config = session.config
         self.observer = observer
-        passes = [one for one in self.config.post_grad_passes if not self.config.is_pass_off(as_pass(one).name)]
-        self.compiler = make_compiler(self.config, PostGradPassManager(passes, observer.ran_pass, self.config.debug))
+        self.compiler = make_compiler(self.config, self._passes())
         self.store = store_of(session)
         self.manager = CompilerManager(
             self.compiler, self.config, self.store, session.counters, self._asked, self._within
@@ -69,8 +75,24 @@ class CutawayBackend:
         self.branches: torch_internals.Branches | None = None  # what the model's Python asked of sizes
         self.captures_again = False  # whether Dynamo captures anew, of itself, where a guard does not hold
         self.is_kept = False  # whether every piece is in the store
+        self.ir_ops: set[str] = set()  # names of the ops of cutaway.ops whose implementations are compiled in
         self._stored: set[str] = set()
         self.progress = Progress(self.config.progress)
+
+    def _passes(self) -> dict[str, PassManager]:
+        """What runs where in Inductor."""
+        pre_grad, post_grad = arrange(self.config)
+        debug = self.config.debug
+        found = {
+            "pre_grad_custom_pass": PreGradPassManager(pre_grad, self._ran_pass, debug),
+            "post_grad_custom_post_pass": PostGradPassManager(post_grad, self._ran_pass, debug),
+        }
+        return {setting: manager for setting, manager in found.items() if manager.passes}
+
+    def _ran_pass(self, when: Literal["begin", "end"], gm: fx.GraphModule, step: PassStep) -> None:
+        self.observer.ran_pass(when, gm, step)
+        if when == "end":
+            self.session.counters.add_pass(step.report.counts)
 
     def _asked(self, event: CacheEvent) -> None:
         if event.kind in ("store", "load"):
@@ -83,7 +105,10 @@ class CutawayBackend:
     @contextmanager
     def _within(self, task: Task) -> Generator[None]:
         try:
-            with self.observer.piece(task.name, str(task.range)), pass_context(task.range, task.name):
+            with (
+                self.observer.piece(task.name, str(task.range)),
+                pass_context(task.range, task.name, self._state(task)),
+            ):
                 yield
         except Exception as error:
             what = f"{self.compiler.name} cannot compile {task.name} for batch sizes {task.range}"
@@ -93,6 +118,13 @@ class CutawayBackend:
             why = f"{type(cause).__name__}: {str(cause).strip()}".split("\n", 1)[0]
             cure = "take backed sizes (dynamic_shapes)" if "data-dependent" in why else _WITHOUT_COMPILER
             raise CompileError(what, why, cure) from error
+
+    def _state(self, task: Task) -> str:
+        """What torch's own caches must be told of the implementations that passes will put in."""
+        try:
+            return key_of(ir_factors((node for _, node, _ in nodes_of(task.graph)), self.compiler.rewriters()))
+        except UncacheableError:
+            return uuid.uuid4().hex
 
     def __call__(self, gm: fx.GraphModule, inputs: Sequence[Any]) -> LinkedModel:
         """Compile a graph as Dynamo hands it over: flat, every node with its ``example_value``.
@@ -104,6 +136,10 @@ class CutawayBackend:
         Raises:
             CompileError: it cannot be compiled as asked.
         """
+        with set_priority(self.config.ir_priority):
+            return self._compile(gm)
+
+    def _compile(self, gm: fx.GraphModule) -> LinkedModel:
         self.session.counters.graphs_seen += 1
         ranges = make_ranges(self.config)
         check_dynamic(gm, self.marked)
@@ -112,6 +148,7 @@ class CutawayBackend:
             check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)
         if batch.symbol is None:  # nothing varies: one compile, whatever the ranges
             ranges = ranges[-1:]
+        self.ir_ops = ops_in((node for _, node, _ in nodes_of(gm)), self.compiler.rewriters())
         self.observer.before_split(gm)
         split_gm, items = self._split(gm)
         self.observer.after_split(split_gm, [item.submod_name for item in items])
@@ -215,6 +252,7 @@ class CutawayBackend:
         mode = CUDAGraphMode.FULL
         counters = self.session.counters
         call = wrap_with_cudagraph_if_needed(call, config, counters, self.pool, is_first=True, is_last=True, mode=mode)
+        call = with_priority(call, config.ir_priority)
         off = config.cudagraph_mode is CUDAGraphMode.NONE or config.is_off(Part.CUDA_GRAPHS)
         if not config.cudagraph_copy_inputs or off or not self.pool.is_available:
             return call

@@ -69,7 +69,7 @@ class Part(enum.Enum):
     cuda_graphs     compiled code without replay                ``-cc.cudagraph_mode=NONE``
     inductor        pieces as captured (``backend="eager"``)    ``-cc.backend=eager``
     split           one piece, attention inside                 ``-cc.splitting_ops='[]'``
-    passes          no pass of ours (or one, by its name)       ``-cc.pass_config``
+    passes          only what makes ops run (or one is off)     ``-cc.pass_config``
     cache           every start is cold                         ``VLLM_DISABLE_COMPILE_CACHE``
     regions         every layer traced, equal or not            none
     parallel        nothing is begun beside the capture         none
@@ -126,8 +126,11 @@ class CompilationConfig:
             arguments. That a backed size is at least 2 is no such guard, so a batch of 1 runs; but a branch that
             only 1 would take another way is then an error at the start.
         inductor: entries of ``torch._inductor.config`` for every piece.
-        post_grad_passes: passes over the last graph of every piece, in order (``InductorPass`` or a function of a
-            graph); their ``uuid()`` is part of the key.
+        post_grad_passes: passes over the last graph of every piece, after our own and in order (``InductorPass`` or a
+            function of a graph), or where ``before`` and ``after`` of ``cutaway.compiler`` place them; their ``uuid()``
+            is part of the key.
+        ir_priority: name of an op of ``cutaway.ops`` -> its providers, the preferred first; in force while the model is
+            captured, compiled and called. Ops that it does not name have the priority that is in force anyway.
         use_inductor_graph_partition: leave the cutting to Inductor's scheduler instead of splitting the fx graph.
         cudagraph_mode: see :class:`CUDAGraphMode`.
         cudagraph_capture_sizes: batch sizes for which CUDA graphs are captured.
@@ -155,6 +158,7 @@ class CompilationConfig:
     evaluate_guards: bool = _option("model", default=False)
     inductor: Mapping[str, Any] = _option("piece", default_factory=dict)
     post_grad_passes: tuple[Any, ...] = _option("piece", default=())
+    ir_priority: Mapping[str, tuple[str, ...]] = _option("piece", default_factory=dict)
     use_inductor_graph_partition: bool = _option("piece", default=False)
     cudagraph_mode: CUDAGraphMode = _option("nothing", default=CUDAGraphMode.NONE)
     cudagraph_capture_sizes: tuple[int, ...] = _option("nothing", default=())
@@ -174,11 +178,12 @@ class CompilationConfig:
         for name in _SEVERAL:
             object.__setattr__(self, name, _several(name, getattr(self, name)))
         object.__setattr__(self, "compile_ranges", tuple((first, last) for first, last in self.compile_ranges))
-        for name in ("inductor", "cache_factors"):
+        for name in ("inductor", "cache_factors", "ir_priority"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ConfigError(
                     f"{name} cannot be {getattr(self, name)!r}", "it takes a mapping", "write {name: value}"
                 )
+        object.__setattr__(self, "ir_priority", _priorities(self.ir_priority))
         if not _is_number(self.max_batch) or self.max_batch < 1:
             raise ConfigError(f"max_batch cannot be {self.max_batch!r}", cure="give the largest batch size, a number")
         object.__setattr__(self, "dynamic_shapes", _member(DynamicShapes, self.dynamic_shapes))
@@ -233,6 +238,18 @@ def _is_number(value: Any) -> bool:
 
 def _is_range(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _priorities(given: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
+    """Lists of providers by op. Which there are is known when the model is compiled: modules register them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for op, providers in given.items():
+        if isinstance(providers, str) or not isinstance(providers, Iterable):
+            raise ConfigError(
+                f"ir_priority of {op!r} cannot be {providers!r}", "it takes several providers", f"write [{providers!r}]"
+            )
+        found[str(op)] = tuple(map(str, providers))
+    return found
 
 
 _SEVERAL: dict[str, tuple[Callable[[Any], bool], str]] = {

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from cutaway.errors import CompileError
+
+_OF_PASSES = {
+    "matches": "patterns_matched",
+    "lowered": "nodes_lowered",
+    "misses": "replacements_traced",
+    "hits": "replacements_reused",
+}
 
 
 @dataclass
@@ -26,6 +33,10 @@ class CompilationCounter:
         artifacts_loaded: times that one was read from the cache instead.
         artifacts_saved: times that one was written to the cache.
         artifacts_refused: times that one in the cache was found bad.
+        patterns_matched: places where a fusion fired.
+        nodes_lowered: nodes of our ops that an implementation was put in the place of.
+        replacements_traced: implementations that were traced for it.
+        replacements_reused: nodes that took what was traced before.
         models_loaded: warm starts without Dynamo.
         models_saved: captured models written for such a start.
         cudagraphs_captured: CUDA graphs captured.
@@ -40,10 +51,19 @@ class CompilationCounter:
     artifacts_loaded: int = 0
     artifacts_saved: int = 0
     artifacts_refused: int = 0
+    patterns_matched: int = 0
+    nodes_lowered: int = 0
+    replacements_traced: int = 0
+    replacements_reused: int = 0
     models_loaded: int = 0
     models_saved: int = 0
     cudagraphs_captured: int = 0
     cudagraphs_replayed: int = 0
+
+    def add_pass(self, counts: Mapping[str, int]) -> None:
+        """Add what a pass counted (``PassReport.counts``), as far as it is kept here."""
+        for name, field in _OF_PASSES.items():
+            setattr(self, field, getattr(self, field) + counts.get(name, 0))
 
     def __sub__(self, earlier: CompilationCounter) -> dict[str, int]:
         """How often each thing happened since ``earlier``."""

@@ -27,7 +27,9 @@ from cutaway.compiler.config import CompilationConfig, Part
 from cutaway.compiler.counters import CompilationCounter
 from cutaway.compiler.link.assembler import loading
 from cutaway.compiler.observe import Observer
+from cutaway.compiler.run.priority import with_priority
 from cutaway.compiler.session import Session
+from cutaway.ops.priority import set_priority
 
 
 class CompiledForward:
@@ -76,6 +78,7 @@ class CompiledForward:
 
         Raises:
             CaptureError, SplitError, ConfigError: it cannot be compiled (first call).
+            OpError: ``ir_priority`` names an op or a provider that there is not (first call).
             InputError: these arguments break what was assumed when it was captured.
         """
         call = self._call
@@ -92,10 +95,12 @@ class CompiledForward:
         with self.session.lock:
             if self._call is not None:  # another thread was first
                 return self._call
+            priority = self.session.config.ir_priority
             if self.session.config.is_off(Part.COMPILE):
-                self._call = self.forward
+                self._call = with_priority(self.forward, priority)
                 return self._call
-            captured, contract = self._compile(args, kwargs)
+            with set_priority(priority):
+                captured, contract = self._compile(args, kwargs)
             self._contract = contract
             self._call = functools.partial(captured.call, self.model) if self._takes_self else captured.call
             for callback in self.session.on_complete:
@@ -147,7 +152,7 @@ class CompiledForward:
                     captured = capture.run(args, kwargs)
                 if captured.without_regions:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
-                cache.save(captured, backend.is_kept)
+                cache.save(captured, backend.is_kept, backend.ir_ops)
             observer.finish()
         return captured, contract
 

@@ -70,7 +70,7 @@ class TestOneProcess:
         assert 0.02 <= store.seconds < 5
         assert list(store.factors) == [
             "graph", "inputs", "range", "options", "compiler", "config", "torch", "environment", "cutaway",
-            "custom_ops",
+            "custom_ops", "ir",
         ]  # fmt: skip
         store_of = cold.manager.store
         assert store_of is not None

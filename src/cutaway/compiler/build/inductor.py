@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from cutaway import torch_internals
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.build.kernels import KernelWatch, kernels_from
+from cutaway.compiler.passes.inductor_pass import InductorPass
+from cutaway.compiler.passes.manager import PassManager
 
 _BINARY = "artifact.bin"
 _UNPACKED = "unpacked"
@@ -25,14 +27,23 @@ class InductorCompiler(CompilerInterface):
         form: ``binary`` (one file: quick to load) or ``unpacked`` (the generated code as files that can be edited).
         settings: entries of ``torch._inductor.config`` for every piece.
         cached: whether torch's own caches may be asked and artifacts kept; without, every compile is cold.
+        passes: setting of Inductor (``pre_grad_custom_pass``) -> the pass that runs there, before those that somebody
+            else has put there.
     """
 
     name = "inductor"
 
-    def __init__(self, form: str = "binary", settings: Mapping[str, Any] | None = None, cached: bool = True) -> None:
+    def __init__(
+        self,
+        form: str = "binary",
+        settings: Mapping[str, Any] | None = None,
+        cached: bool = True,
+        passes: Mapping[str, PassManager] | None = None,
+    ) -> None:
         self.form = form
         self.settings = dict(settings or {})
         self.cached = cached
+        self.passes = dict(passes or {})
         self._probing = threading.Lock()
         if not cached:
             self.settings["force_disable_caches"] = True
@@ -51,6 +62,9 @@ class InductorCompiler(CompilerInterface):
             "gpu": f"{device.name} sm_{device.major}{device.minor}" if device is not None else None,
         }
 
+    def rewriters(self) -> Sequence[InductorPass]:
+        return [one for manager in self.passes.values() for one in manager.passes]
+
     def prepare(self, devices: Collection[str]) -> None:
         """Find out what vector instructions the processor has, by building small programs: seconds of waiting."""
         if "cpu" in devices:
@@ -67,12 +81,21 @@ class InductorCompiler(CompilerInterface):
                 task.graph,
                 list(task.inputs),
                 dynamic_shapes="from_example_inputs" if task.range.is_single_size else "from_graph",
-                options={"config_patches": {**self.settings, **task.options}},
+                options={"config_patches": self._patches(task)},
                 aot=self.form == "binary" or not self.cached,  # the other form wants to be written to torch's caches
                 donate_graph_module=True,
                 fake_mode=torch_internals.mode_of_inputs(task.inputs) if task.range.is_single_size else None,
             )
         return _InductorArtifact(artifact, watch, self.cached)
+
+    def _patches(self, task: Task) -> dict[str, Any]:
+        """Entries of Inductor's configuration while it compiles a task."""
+        patches = {**self.settings, **task.options}
+        for name, ours in self.passes.items():
+            there = patches[name] if name in patches else torch_internals.passes_of_inductor().get(name)
+            others = there if isinstance(there, (list, tuple)) else [there] if there else []
+            patches[name] = [ours, *others] if others else ours
+        return patches
 
     def load(self, folder: Path, form: str) -> Runnable:
         """An artifact from its folder; its C++ kernels are taken from there, too."""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import fx
 
 from cutaway.compiler.build.ranges import Range
+from cutaway.compiler.passes.inductor_pass import InductorPass
 
 Runnable = Callable[..., Any]
 
@@ -73,6 +74,10 @@ class CompilerInterface(ABC):
         Args:
             devices: types of the devices that the model is on: ``cpu``, ``cuda``.
         """
+
+    def rewriters(self) -> Sequence[InductorPass]:
+        """The passes that it runs over every piece: what they may put into a graph is keyed (most run none)."""
+        return ()
 
     @abstractmethod
     def compile(self, task: Task) -> Compiled:

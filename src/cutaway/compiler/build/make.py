@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,22 +10,25 @@ from cutaway.compiler.build.eager import EagerCompiler
 from cutaway.compiler.build.inductor import InductorCompiler
 from cutaway.compiler.build.interface import CompilerInterface
 from cutaway.compiler.config import CompilationConfig, Part
+from cutaway.compiler.passes.manager import PassManager
 from cutaway.errors import ConfigError
 
 
-def make_compiler(config: CompilationConfig, passes: Any = None) -> CompilerInterface:
+def make_compiler(config: CompilationConfig, passes: Mapping[str, PassManager] | None = None) -> CompilerInterface:
     """The compiler that a configuration asks for: ``inductor``, ``eager``, or a class by its dotted name.
 
     Args:
         config: its ``backend``, ``inductor``, ``cache_format`` and ``off`` are looked at.
-        passes: what Inductor runs over the last graph of every piece; other compilers are not told of it.
+        passes: Inductor's setting (``post_grad_custom_post_pass``) -> what it runs there over every piece; other
+            compilers are not told of it.
 
     Raises:
         ConfigError: there is no such class, or it is no :class:`CompilerInterface`.
     """
     name = "eager" if config.is_off(Part.INDUCTOR) else config.backend
     if name == "inductor":
-        return InductorCompiler(config.cache_format, _settings(config, passes), not config.is_off(Part.CACHE))
+        cached = not config.is_off(Part.CACHE)
+        return InductorCompiler(config.cache_format, _settings(config), cached, passes)
     if name == "eager":
         return EagerCompiler()
     module, _, attribute = name.rpartition(".")
@@ -39,10 +43,8 @@ def make_compiler(config: CompilationConfig, passes: Any = None) -> CompilerInte
     return made()
 
 
-def _settings(config: CompilationConfig, passes: Any) -> dict[str, Any]:
+def _settings(config: CompilationConfig) -> dict[str, Any]:
     settings = dict(config.inductor)
-    if passes is not None and passes.passes:
-        settings["post_grad_custom_post_pass"] = passes
     if config.use_inductor_graph_partition:
         settings["graph_partition"] = True
         settings["custom_should_partition_ops"] = [_overload(name) for name in config.splitting_ops]

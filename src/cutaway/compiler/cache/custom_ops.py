@@ -13,6 +13,7 @@ from torch import fx
 from cutaway import torch_internals
 from cutaway.identity import sources, stable
 from cutaway.identity.sources import UncacheableError
+from cutaway.ops.lookup import ir_op_of
 
 _NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".cuh", ".h", ".hpp", ".hip", ".mm", ".inl", ".c")
 _OF_TORCH = Path(torch.__file__).parent
@@ -21,14 +22,15 @@ _OF_TORCH = Path(torch.__file__).parent
 def custom_op_factors(nodes: Iterable[fx.Node]) -> dict[str, Any]:
     """The ``custom_ops`` section: schema and sources of every operator called that does not come with torch.
 
-    A source is the whole file, because a kernel calls what stands beside it; what it imports does not count.
+    A source is the whole file, because a kernel calls what stands beside it; what it imports does not count. Ops of
+    ``cutaway.ops`` have a section of their own (``cache/ir.py``).
 
     Raises:
         UncacheableError: an operator is written in Python and has no source file, or tracing goes into it and it was
             compiled into a library.
     """
     overloads = {overload.name(): overload for node in nodes for overload in called_operators(node)}
-    found = {name: _op(overloads[name]) for name in sorted(overloads)}
+    found = {name: _op(overloads[name]) for name in sorted(overloads) if ir_op_of(overloads[name]) is None}
     return {name: facts for name, facts in found.items() if facts}
 
 

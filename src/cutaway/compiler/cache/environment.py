@@ -32,6 +32,8 @@ _NO_MATTER = (
 )  # fmt: skip
 _SHAPE_ARTIFACTS = ("compiler/build", "compiler/passes", "compiler/cache/graph.py", "ops", "torch_internals")
 
+_KEYED_APART = ("ops/library", "ops/kernels")  # a key names the implementations that its piece may run (cache/ir.py)
+
 
 def torch_factors(devices: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The ``torch`` section: versions, and what of the process's state changes the code of a piece.
@@ -82,6 +84,8 @@ def _own() -> tuple[str, str]:
     root = Path(str(sys.modules["cutaway"].__file__)).parent
     paths = [root / name for name in _SHAPE_ARTIFACTS]
     files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
+    apart = [root / name for name in _KEYED_APART]
+    files = [file for file in files if not any(map(file.is_relative_to, apart))]
     lines = [f"{file.relative_to(root)} {sources.file_digest(file, 'Cutaway')}" for file in files]
     return metadata.version("cutaway"), sources.digest("\n".join(lines))
 

@@ -13,6 +13,7 @@ of them. The idea of keeping the raw factors is vLLM's; there, the graph is not 
     environment   variables that compilers read, the processor, accelerators
     cutaway       version, and digest of the sources that shape artifacts
     custom_ops    schema and sources of operators that do not come with torch
+    ir            priority and implementations of ops that have several (``cutaway.ops``)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cutaway.compiler.build.interface import CompilerInterface, Task
 from cutaway.compiler.cache.custom_ops import custom_op_factors
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.graph import devices_of, graph_factors, input_factors, nodes_of
+from cutaway.compiler.cache.ir import ir_factors
 from cutaway.compiler.config import CompilationConfig, Part
 from cutaway.identity import sources, stable
 from cutaway.identity.sources import UncacheableError
@@ -43,6 +45,7 @@ def piece_factors(task: Task, compiler: CompilerInterface, config: CompilationCo
         UncacheableError: something in it cannot be told from its like in another process.
     """
     devices = devices_of(task.graph, task.inputs)
+    nodes = [node for _, node, _ in nodes_of(task.graph)]
     return {
         "graph": graph_factors(task.graph),
         "inputs": input_factors(task.inputs),
@@ -53,7 +56,8 @@ def piece_factors(task: Task, compiler: CompilerInterface, config: CompilationCo
         "torch": torch_factors(devices, {**config.inductor, **task.options}),
         "environment": environment_factors(devices),
         "cutaway": cutaway_factors(),
-        "custom_ops": custom_op_factors(node for _, node, _ in nodes_of(task.graph)),
+        "custom_ops": custom_op_factors(nodes),
+        "ir": ir_factors(nodes, compiler.rewriters()),
     }
 
 
@@ -78,8 +82,12 @@ def compiler_factors(compiler: CompilerInterface) -> Factors:
 
 
 def config_factors(config: CompilationConfig) -> Factors:
-    """The fields that key a piece, and those parts of others that do: passes switched off, where Inductor cuts."""
-    found = {name: stable.stable(value, f"config.{name}") for name, value in config.keyed("piece").items()}
+    """The fields that key a piece, and those parts of others that do: passes switched off, where Inductor cuts.
+
+    Of the priority, ``ir`` says what concerns this piece.
+    """
+    keyed = {name: value for name, value in config.keyed("piece").items() if name != "ir_priority"}
+    found = {name: stable.stable(value, f"config.{name}") for name, value in keyed.items()}
     off = sorted(part for part in config.off if part == Part.PASSES.value or part.startswith("pass:"))
     cuts = list(config.splitting_ops) if config.use_inductor_graph_partition else []
     return found | {"passes off": off, "Inductor cuts at": cuts}

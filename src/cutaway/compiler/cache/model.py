@@ -2,13 +2,13 @@
 
 What is kept is what Dynamo generated around the graph, and the plan by which the pieces are put together; the pieces
 are entries of their own. The key is made of the live model (``capture/facts.py``). The files that were traced are
-noted with their digests, and so are the values that were read of modules' globals: one that has changed makes the
-entry void, whatever the key says.
+noted with their digests, and so are the values that were read of modules' globals, and the priorities and
+implementations of the ops (``cutaway.ops``) in it: one that has changed makes the entry void, whatever the key says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from cutaway.compiler.build.interface import CompilerInterface
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.factors import compiler_factors, key_of
 from cutaway.compiler.cache.files import CacheRefusedError
+from cutaway.compiler.cache.ir import factors_of, traced_factors
 from cutaway.compiler.cache.store import Store
 from cutaway.compiler.capture.dynamo import Captured, globals_now, keep, revive
 from cutaway.compiler.capture.facts import model_facts, source_digests
@@ -70,7 +71,11 @@ class ModelCache:
             if entry is None:
                 self.report("cutaway_model", "miss", self.key, self.factors)
                 return None
-            changed = _changed(entry.facts.get("sources", {})) or self._changed_globals(entry.facts.get("globals", {}))
+            changed = (
+                _changed(entry.facts.get("sources", {}))
+                or self._changed_globals(entry.facts.get("globals", {}))
+                or _changed_ops(entry.facts.get("ir", {}))
+            )
             if changed:
                 self.report("cutaway_model", "miss", self.key, {"changed": changed})
                 return None
@@ -83,12 +88,13 @@ class ModelCache:
         self.report("cutaway_model", "load", self.key, None)
         return captured
 
-    def save(self, captured: Captured, kept: bool) -> None:
+    def save(self, captured: Captured, kept: bool, ops: Collection[str] = ()) -> None:
         """Keep a model that was captured.
 
         Args:
             captured: it.
             kept: whether every piece of it is in the store.
+            ops: names of the ops of ``cutaway.ops`` whose implementations are compiled into its pieces.
         """
         if self.store is None or self.key is None:
             return
@@ -97,12 +103,14 @@ class ModelCache:
             return
         try:
             data = keep(captured, self.forward)
+            ir = factors_of(ops)
         except Exception as error:  # noqa: BLE001  (torch says in many ways that something cannot be kept)
             self.report("cutaway_model", "bypass", self.key, {"reason": f"{type(error).__name__}: {error}"})
             return
         facts = {
             "sources": source_digests(captured.sources),
             "globals": globals_now(captured.globals_read, self.forward),
+            "ir": ir,
             "tag": self.session.tag,
         }
         if self.store.put(self.key, {FILE: data}, self.factors, facts):
@@ -125,7 +133,9 @@ class ModelCache:
                 "config": {
                     name: stable.stable(value, f"config.{name}")
                     for name, value in config.keyed("piece", "model").items()
+                    if name != "ir_priority"  # which ops there are is not known yet: see ``facts["ir"]``
                 },
+                "ir": traced_factors(),
                 "torch": torch_factors(devices, dict(config.inductor)),
                 "environment": environment_factors(devices),
                 "cutaway": cutaway_factors(),
@@ -141,3 +151,9 @@ def _changed(sources: Mapping[str, str]) -> list[str]:
     """Modules whose file is not what it was; one that is not imported now has not run differently either."""
     now = source_digests(sources)
     return sorted(name for name, digest in sources.items() if now[name] != digest)
+
+
+def _changed_ops(was: Mapping[str, Any]) -> list[str]:
+    """Ops whose priority, or one of whose implementations, is another now."""
+    now = factors_of(was)
+    return [f"op {name}" for name in sorted(was) if now[name] != was[name]]

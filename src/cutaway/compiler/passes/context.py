@@ -50,12 +50,15 @@ class PassContext:
         piece: its name.
         donated_inputs: positions of the placeholders whose memory may be written to, because nobody reads the old
             content afterwards.
+        state: by what else the outcome of the passes is known besides the graph and themselves: which providers are
+            in force.
         report: of the pass that is running; each has one of its own.
     """
 
     compile_range: Range
     piece: str = "piece"
     donated_inputs: set[int] = field(default_factory=set)
+    state: str = ""
     report: PassReport = field(default_factory=PassReport)
 
 
@@ -63,9 +66,9 @@ _context: ContextVar[PassContext] = ContextVar("cutaway_pass_context")
 
 
 @contextmanager
-def pass_context(compile_range: Range, piece: str = "piece") -> Generator[PassContext]:
+def pass_context(compile_range: Range, piece: str = "piece", state: str = "") -> Generator[PassContext]:
     """Within the block, passes are asked to rewrite a piece for these batch sizes (vLLM's function of that name)."""
-    context = PassContext(compile_range, piece)
+    context = PassContext(compile_range, piece, state=state)
     token = _context.set(context)
     try:
         yield context

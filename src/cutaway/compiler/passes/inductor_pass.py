@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.compiler.passes.identity import NoIdentityError, digest, identity
+from cutaway.identity.sources import UncacheableError, digest
+from cutaway.identity.stable import canonical, stable
 
 if TYPE_CHECKING:
     from cutaway.compiler.build.ranges import Range
@@ -30,9 +31,12 @@ class InductorPass(torch_internals.custom_graph_pass()):  # type: ignore[misc]
 
     Attributes:
         name: what dumps, logs and switches (``pass:NAME``) call it; the name of the class where it sets none.
+        produces: names of ops (``cutaway.ops``) that it may put into a graph, each with the ops that must all be there
+            for that: their implementations are in the cache key of such graphs.
     """
 
     name: ClassVar[str] = ""
+    produces: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -50,8 +54,8 @@ class InductorPass(torch_internals.custom_graph_pass()):  # type: ignore[misc]
         be told from its like in another process: what it rewrites is then compiled at each start.
         """
         try:
-            return digest([self.name, identity(type(self)), identity(vars(self))])
-        except NoIdentityError:
+            return digest(canonical(stable([self.name, type(self), vars(self)], f"the pass {self.name}")))
+        except UncacheableError:
             return None
 
     def is_applicable_for_range(self, compile_range: Range) -> bool:

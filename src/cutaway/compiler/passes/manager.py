@@ -16,6 +16,7 @@ from cutaway import torch_internals
 from cutaway.compiler.passes.context import PassReport, get_pass_context
 from cutaway.compiler.passes.inductor_pass import InductorPass, as_pass
 from cutaway.errors import CompileError, CutawayError
+from cutaway.identity.sources import digest
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +99,16 @@ class PassManager(InductorPass):
             self.watch("end", gm, step)
 
     def uuid(self) -> str:
-        """All that the outcome depends on; unlike any other when a pass has no identity."""
-        found = [[one.name, one.uuid()] for one in self.passes]
-        return repr(found) if all(known is not None for _, known in found) else uuid.uuid4().hex
+        """For torch's own caches, which look for a graph: all else that the outcome depends on.
+
+        Inputs that a graph donates are among it: the passes before AOTAutograd, which find them, leave no trace of
+        them in the graph that Inductor then looks for. Unlike any other when a pass has no identity.
+        """
+        context = get_pass_context()
+        found = [(one.name, one.uuid()) for one in self.passes]
+        if any(known is None for _, known in found):
+            return uuid.uuid4().hex
+        return digest(repr((context.state, sorted(context.donated_inputs), found)))
 
     def __getstate__(self) -> dict[str, Any]:
         """torch pickles passes into its own cache keys; who watches is no part of them."""
