@@ -33,12 +33,19 @@ _FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a node from the previous snapshot: ids there, and the layer, source or model path to inherit."""
+    """What is known of a node from the previous snapshot.
+
+    Attributes:
+        ids: the nodes there that it stems from.
+        layer, source, input: what they say of layer, line of Python and model path: for a node that does not say it.
+        sure: they are right even where the node says otherwise.
+    """
 
     ids: tuple[int, ...] = ()
     layer: Path | None = None
     source: tuple[str, int, str, str] | None = None
     input: str | None = None
+    sure: bool = False
 
 
 @dataclass
@@ -242,8 +249,8 @@ class _OneTable:
         layer = self.layer(node)
         source = self.builder.frame(node.meta.get("stack_trace"))
         if origin is not None:
-            layer = layer or origin.layer
-            source = source or origin.source
+            layer = (origin.sure and origin.layer) or layer or origin.layer
+            source = (origin.sure and origin.source) or source or origin.source
             if origin.ids:
                 row["from"] = list(origin.ids)
         if layer:

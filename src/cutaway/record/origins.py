@@ -4,9 +4,9 @@ torch keeps little of this through passes (the pattern matcher copies the metada
 it is found from what changed, in this order, and left unknown when none applies:
 
 1. the node is the same object as before: it stems from itself;
-2. a pass put it in the place of nodes that are gone (:func:`replaced`): it stems from all of those that it
-   replaced, including the interior of a matched pattern;
-3. AOTAutograd noted the node it was traced from (``meta["from_node"]``);
+2. a pass put it in the place of nodes that are gone: it stems from all of those that it replaced, including the
+   interior of a matched pattern. As was watched (changes.py), else as the two graphs show (:func:`replaced`);
+3. AOTAutograd noted the node it was traced from (``meta["from_node"]``), or made a view anew (views.py);
 4. the split copied the node: the values in its metadata are the same objects;
 5. it stands at the same place among the inputs or results as before a trace;
 6. the whole graph was copied, name by name (a backward that is compiled later).
@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import fx
@@ -26,6 +26,7 @@ from cutaway import torch_internals
 from cutaway.record.changes import Changes
 from cutaway.record.groups import Groups
 from cutaway.record.nodes import Origin, Path, Table
+from cutaway.record.views import made_anew
 
 # What AOTAutograd calls the inputs of the function that it traces.
 _TRACED_INPUT = re.compile(r"(arg\d+_\d+|primals_\d+)$")
@@ -162,7 +163,12 @@ def find_origins(
             ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
             ids = ids or ((previous.names[node.name],) if copied else ())
         if ids:
-            found[node] = previous.origin(ids)
+            origin = previous.origin(ids)
+            found[node] = replace(origin, sure=True) if origin.ids == (previous.ids.get(node),) else origin
+    if not kept:
+        known = {node: origin.ids for node, origin in found.items()}
+        for node, view in made_anew(gm.graph, known, previous.rows).items():
+            found[node] = replace(previous.origin((view,)), sure=True)
     return found
 
 

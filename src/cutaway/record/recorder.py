@@ -51,6 +51,7 @@ class Recorder(Session):
     def _reset(self) -> None:
         super()._reset()
         self._stored: dict[str, str] = {}
+        self._stored_after: dict[str, str | None] = {}
         self._stored_code: dict[str, str] = {}
         self.seen_code: set[tuple[str, str | None, str]] = set()
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
@@ -138,9 +139,10 @@ class Recorder(Session):
         table, graph = made
         counts = op_counts(table)
         whole = facts["stage"] not in _PARTS
+        before = previous.fingerprint if previous is not None else None
         facts |= {
             "graph": graph,
-            "changed": previous is not None and whole and previous.fingerprint != graph,
+            "changed": before is not None and whole and before != graph,
             "nodes": len(table["nodes"]),
             "ops_delta": ops_delta(previous.counts, counts) if previous and whole else {},
             "files": [],
@@ -151,13 +153,14 @@ class Recorder(Session):
         }
         if facts["same_as"] is None:
             facts["files"] = self._store(compilation, scope, gm, table, facts)
-        elif facts["stage"] == "piece":
+        elif not whole or (before != graph and before != self._stored_after.get(graph)):
             facts["from"] = [row.get("from") for row in table["nodes"]]
         track = remember(gm, frozen, table, graph, counts, facts)
         self.row(compilation, scope, "snapshot", facts)
         # Only what was announced may be named by what comes later.
         if facts["files"]:
             self._stored[graph] = facts["selector"]
+            self._stored_after[graph] = before
         scope.tracks["split" if facts["stage"] == "after_split" else scope.phase] = track
         if scope.changes is not None and scope.changes.gm is gm:
             scope.changes.clear()

@@ -274,6 +274,7 @@ __all__ = [
     "is_skipped",
     "is_traced_into",
     "is_view",
+    "is_view",
     "is_with_effects",
     "keep_guards",
     "kernel_origins",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, MethodDescriptorType
@@ -223,3 +224,11 @@ def without_autocast() -> Any:
     return torch._C._ExcludeDispatchKeyGuard(
         torch._C.DispatchKeySet(key.AutocastCPU) | torch._C.DispatchKeySet(key.AutocastCUDA)
     )
+
+
+def is_view(target: Any) -> bool:
+    """Whether what a call returns shares memory with what it takes, and is not written to: ``getitem`` counts, too."""
+    if target is operator.getitem:
+        return True
+    returns = target._schema.returns if isinstance(target, OpOverload) else ()
+    return any(value.alias_info is not None and not value.alias_info.is_write for value in returns)

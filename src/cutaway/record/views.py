@@ -1,0 +1,131 @@
+"""Views that AOTAutograd makes anew: whose they are.
+
+When a tensor is written to, functionalization (torch/_subclasses/functional_tensor.py) makes the views of it again
+where they are next read, as a part of the node that reads them: after ``q, k = x.split(...)`` and a write into ``x``,
+``norm(q)`` is traced as ``split(new_x)``, ``getitem``, ``norm``, all of them noted as the norm's. The line of the
+model that they stem from is that of the first split. It is found by walking up both graphs together, from a node that
+is known: here the views that stand between it and what was written, there those that stood between the same two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.record.nodes import short_name
+from cutaway.record.values import node_value
+
+Row = Mapping[str, Any]
+Known = Mapping[fx.Node, tuple[int, ...]]
+
+_VIEWS = (
+    "alias", "as_strided", "chunk", "contiguous", "detach", "diagonal", "expand", "expand_as", "flatten", "getitem",
+    "mT", "movedim", "narrow", "permute", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "swapaxes", "swapdims", "t", "tensor_split", "to", "transpose", "unbind", "unflatten", "unfold", "unsqueeze",
+    "view", "view_as", "view_as_complex", "view_as_real",
+)  # fmt: skip
+"""What makes views before the trace; some of these may copy, so that places, sizes and strides must fit as well."""
+
+
+def made_anew(graph: fx.Graph, known: Known, rows: Sequence[Row]) -> dict[fx.Node, int]:
+    """Views of a traced graph that were made anew -> the view before the trace that they are.
+
+    Args:
+        graph: the traced graph.
+        known: node -> ids before the trace, as far as they are noted.
+        rows: the node table from before the trace.
+    """
+    found: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        origin = known.get(node, ())
+        if len(origin) != 1 or node in found:
+            continue
+        for start in [node] if torch_internals.is_view(node.target) else node.all_input_nodes:
+            chain = list(_views_up(start, known, origin))
+            if chain:
+                found.update(_aligned(chain, known, rows, origin[0]))
+    return found
+
+
+def _views_up(node: fx.Node, known: Known, origin: tuple[int, ...]) -> Iterator[fx.Node]:
+    """From a node upwards, the views that are noted as the reader's, or not at all."""
+    while torch_internals.is_view(node.target) and known.get(node, origin) == origin and node.all_input_nodes:
+        yield node
+        node = node.all_input_nodes[0]
+
+
+def _aligned(chain: Sequence[fx.Node], known: Known, rows: Sequence[Row], reader: int) -> dict[fx.Node, int]:
+    """The chain's nodes and what they are, for that input of the reader whose views fit; empty when none does."""
+    base = known.get(chain[-1].all_input_nodes[0], ())
+    best: dict[fx.Node, int] = {}
+    for number in _references(rows[reader]):
+        views, root = _rows_up(number, rows)
+        place = next((index for index, view in enumerate(views) if view in base), None)
+        if place is None and root not in base and not any(_writes(writer, root, rows) for writer in base):
+            continue
+        matched = _matched(chain, views[:place], rows)
+        best = matched if len(matched) > len(best) else best
+    return best
+
+
+def _writes(number: int, root: int, rows: Sequence[Row]) -> bool:
+    """Whether a node takes a tensor, or a view of it: only one that writes to it can be what views of it begin at."""
+    return any(_rows_up(taken, rows)[1] == root for taken in _references(rows[number]))
+
+
+def _rows_up(number: int, rows: Sequence[Row]) -> tuple[list[int], int]:
+    """The views that a value was made through, from itself upwards, and what they are views of."""
+    views: list[int] = []
+    while rows[number]["op"].startswith("call_") and short_name(rows[number]["target"]) in _VIEWS:
+        inputs = _references(rows[number])
+        if not inputs:
+            break
+        views.append(number)
+        number = inputs[0]
+    return views, number
+
+
+def _references(row: Row) -> list[int]:
+    found: list[int] = []
+    open_values: list[Any] = [row.get("kwargs") or {}, *reversed(row.get("args") or ())]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, dict) and isinstance(value.get("node"), int):
+            found.append(value["node"])
+        elif isinstance(value, dict):
+            open_values += value.values()
+        elif isinstance(value, list):
+            open_values += reversed(value)
+    return found
+
+
+def _matched(chain: Sequence[fx.Node], views: Sequence[int], rows: Sequence[Row]) -> dict[fx.Node, int]:
+    """From what was written to down to the reader: each node and the first view left that it is, or leads to."""
+    left = list(reversed(views))
+    found: dict[fx.Node, int] = {}
+    on_the_way: list[fx.Node] = []
+    for node in reversed(chain):
+        on_the_way.append(node)
+        place = next((index for index, view in enumerate(left) if _fits(node_value(node), rows[view])), None)
+        if place is not None:
+            found.update(dict.fromkeys(on_the_way, left[place]))
+            left, on_the_way = left[place + 1 :], []
+    return found
+
+
+def _fits(value: Any, row: Row) -> bool:
+    """Whether a value is at the place, and of the sizes and strides, that a row says; symbolic ones fit any."""
+    outputs = row.get("outputs")
+    if isinstance(value, (list, tuple)):
+        return outputs is not None and len(outputs) == len(value) and all(map(_fits, value, outputs))
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or row.get("shape") is None:
+        return False
+    mine = [*value.shape, *value.stride(), value.storage_offset()]
+    theirs = [*row["shape"], *row.get("stride", ()), row.get("offset", 0)]
+    return len(mine) == len(theirs) and all(
+        a == b for a, b in zip(mine, theirs, strict=True) if isinstance(a, int) and isinstance(b, int)
+    )
