@@ -274,7 +274,6 @@ __all__ = [
     "is_skipped",
     "is_traced_into",
     "is_view",
-    "is_view",
     "is_with_effects",
     "keep_guards",
     "kernel_origins",
