@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from cutaway.ops.signature import schema_of
-from cutaway.ops.torch_op import define, records_gradients
+from cutaway.ops.torch_op import any_requires_grad, define
 from cutaway.ops.wrap import DEFAULT, SCOPE
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class MaybeInplace:
         on = SCOPE.scoped
         if DEFAULT.on if on is None else on:
             return self.torch_op(*args, **kwargs)
-        if records_gradients(args, kwargs):
+        if torch.is_grad_enabled() and any_requires_grad(args, kwargs):
             return self.op.impls["native"].function(*args, **kwargs)
         return self.op.dispatch(*args, **kwargs).function(*args, **kwargs)
 

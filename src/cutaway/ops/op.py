@@ -17,7 +17,7 @@ from cutaway.ops.inplace import MaybeInplace
 from cutaway.ops.lookup import find_op
 from cutaway.ops.priority import Scope, resolve, scoped
 from cutaway.ops.signature import check_same, schema_of, signature_of
-from cutaway.ops.torch_op import define, records_gradients, shared_with
+from cutaway.ops.torch_op import any_requires_grad, define, shared_with
 from cutaway.ops.wrap import DEFAULT, SCOPE
 
 
@@ -72,7 +72,7 @@ class IrOp:
         on = SCOPE.scoped
         if DEFAULT.on if on is None else on:
             return self.torch_op(*args, **kwargs)
-        if records_gradients(args, kwargs):
+        if torch.is_grad_enabled() and any_requires_grad(args, kwargs):
             return self.impls["native"].function(*args, **kwargs)
         return self.dispatch(*args, **kwargs).functional(*args, **kwargs)
 

@@ -10,7 +10,7 @@ In inference mode the first two are passed over by torch itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def define(
     overload = getattr(getattr(getattr(torch.ops, NAMESPACE), packet), overload_name or "default")
 
     def autograd(keys: Any, *args: Any, **kwargs: Any) -> Any:
-        if records_gradients(args, kwargs):
+        if torch.is_grad_enabled() and any_requires_grad(args, kwargs):
             return native(*args, **kwargs)
         return call_below_autograd(overload, keys, args, kwargs)
 
@@ -77,17 +77,13 @@ def is_taken(name: str) -> bool:
     return hasattr(getattr(torch.ops, NAMESPACE), name)
 
 
-def records_gradients(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether autograd would have to know how the outputs come from these arguments."""
-    return torch.is_grad_enabled() and (_any_requires(args) or (bool(kwargs) and _any_requires(kwargs.values())))
-
-
-def _any_requires(values: Any) -> bool:
-    for value in values:
+def any_requires_grad(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a tensor among the arguments, or in a list of them, requires a gradient."""
+    for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):
             if value.requires_grad:
                 return True
-        elif isinstance(value, (list, tuple)) and _any_requires(value):
+        elif isinstance(value, (list, tuple)) and any_requires_grad(value, {}):
             return True
     return False
 
