@@ -68,13 +68,7 @@ def cost_of_dispatch(repeat: int) -> dict[str, dict[str, dict[str, float]]]:
         "Cutaway": (with_providers(ops.register_op(name="nothing")(nothing)), ops.enable_torch_wrap),
         "vLLM": (with_providers(of_vllm.register_op(name="nothing")(nothing)), of_vllm.enable_torch_wrap),
     }
-    keys = [
-        (mode, wrap, whose, place)
-        for mode in MODES
-        for wrap in (True, False)
-        for place in PRIORITIES
-        for whose in sides
-    ]
+    keys = list(itertools.product(MODES, (True, False), sides, PRIORITIES))
     turns: dict[Any, list[float]] = {key: [] for key in keys}
     for _ in range(repeat):
         for key in keys:
