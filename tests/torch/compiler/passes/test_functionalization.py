@@ -141,9 +141,7 @@ def test_which_inputs_are_noted(part: Callable[..., Any]) -> None:
     assert "cutaway_ir.rewriting_add_and_scale.maybe_inplace" not in targets
     expected = part(Model(), numbers(4, 3, seed=1), numbers(4, 3, seed=2))
     found = gm(*[numbers(4, 3, seed={"l_x_": 1, "l_y_": 2}[name]) for name in names])
-    for one, other in zip(
-        torch.utils._pytree.tree_leaves(expected), torch.utils._pytree.tree_leaves(found), strict=True
-    ):
+    for one, other in zip(flat_tensors(expected), flat_tensors(found), strict=True):
         assert torch.equal(one, other)
 
 
