@@ -91,7 +91,7 @@ class Compilation(Part):
         for step in self.steps:
             if step.piece is not None:
                 pieces.setdefault(step.piece, Piece(step.piece)).steps.append(step)
-        return [pieces[name] for name in sorted(pieces)]
+        return [pieces[name] for name in sorted(pieces, key=lambda name: (_number(name) or 0, name))]
 
     def piece(self, number: int | str) -> Piece:
         """A piece by its number or its name.

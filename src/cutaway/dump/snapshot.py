@@ -127,7 +127,7 @@ class Snapshot(schema.SnapshotTaken, tag="snapshot", dict=True):
         """
         theirs, mine = self.owner.layers, self.layers
         pairs = dict(zip(theirs, mine, strict=False))
-        fits = len(theirs) == len(mine) and all(_pattern(a) == _pattern(b) for a, b in pairs.items())
+        fits = len(theirs) == len(mine) and all(pattern(a) == pattern(b) for a, b in pairs.items())
         return {a: b for a, b in pairs.items() if a != b} if fits else {}
 
     @property
@@ -187,7 +187,7 @@ def announced(step: Snapshot | Code, kind: str) -> schema.File:
     )
 
 
-def _pattern(fqn: str) -> str:
+def pattern(fqn: str) -> str:
     """A layer's name without its numbers."""
     return _NUMBER.sub("#", fqn)
 

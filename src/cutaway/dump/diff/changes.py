@@ -20,7 +20,7 @@ class Change:
 
     Attributes:
         before, after: the node's id in each graph.
-        what: `args` (other constants, or it reads other nodes that were there before), `dtype`, `shape`, `stride`,
+        what: `target` (the operator has another name at this stage: `torch.mul`, `aten.mul.Tensor`), `args` (other constants, or it reads other nodes that were there before), `dtype`, `shape`, `stride`,
             `offset`, `device`, `value`, `constant`, `provider`, or `order` (it runs before a write that it ran after,
             or the other way round).
         old, new: as in the node table; None for `args` and `order`, which need the graph to be written.
@@ -77,7 +77,9 @@ class Comparison:
     def _changes(self, left: int, right: int) -> Iterator[Change]:
         terms = self.pairing.before, self.pairing.after
         old, new = terms[0].nodes[left], terms[1].nodes[right]
-        same = terms[0].label[left] == terms[1].label[right] or self._is_constant(old, new)
+        if old.op.startswith("call_") and (old.op, old.target) != (new.op, new.target):
+            yield self._change(left, right, "target", old.target, new.target)
+        same = terms[0].constants[left] == terms[1].constants[right]
         if self._reads_other(left, right) or not same:
             yield self._change(left, right, "args")
         elif self._is_moved(left, right):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from cutaway.dump.diff.absent import with_absent
 from cutaway.dump.diff.course import chain, stems
+from cutaway.dump.diff.cut import cut
 from cutaway.dump.diff.find import Found, find
 from cutaway.dump.diff.fold import fold
 from cutaway.dump.diff.match import pair_by_origin, pair_by_structure
 from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.result import Diff, Part
 from cutaway.dump.diff.terms import Labels
-from cutaway.dump.schema import NodeTable
 from cutaway.dump.snapshot import Snapshot
 
 
@@ -78,20 +78,38 @@ def diff_pairs(pairs: Sequence[Pair]) -> Diff:
 
 def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found]]:
     before, after = pair.before, pair.after
-    tables = before.table, after.table
-    pairing, recorded = _paired(before, after, tables)
+    pairing, recorded = _paired(before, after)
     found = find(pairing, 0, labels, (before.providers, after.providers))
+    tables = pairing.before.table, pairing.after.table
     return Part(before, after, pair.piece, pair.layers, tables, pairing.result(), recorded), found
 
 
-def _paired(before: Snapshot, after: Snapshot, tables: tuple[NodeTable, NodeTable]) -> tuple[Pairing, bool]:
+def _paired(before: Snapshot, after: Snapshot) -> tuple[Pairing, bool]:
     """Which node is which, and whether that was recorded."""
+    found = _recorded(before, after)
+    if found is not None:
+        return found, True
+    found = _recorded(after, before)
+    if found is not None:
+        return found.inverse(), True
+    return pair_by_structure(before.table, after.table), False
+
+
+def _recorded(before: Snapshot, after: Snapshot) -> Pairing | None:
+    """The pairs that follow from what is recorded; None when one graph does not come from the other."""
     steps = chain(before, after)
-    origins = stems(steps) if steps else None
-    if origins is not None:
-        return pair_by_origin(*tables, origins), True
-    steps = chain(after, before)
-    origins = stems(steps) if steps else None
-    if origins is not None:
-        return pair_by_origin(tables[1], tables[0], origins).inverse(), True
-    return pair_by_structure(*tables), False
+    if steps is None:
+        return None
+    found = stems(steps)
+    if found is None:
+        return None
+    whole = before.table
+    first = next((number for number, step in enumerate(steps) if step.piece is not None), None)
+    if before.piece is not None or first is None:
+        return pair_by_origin(whole, after.table, found)
+    piece = stems(steps[: first + 1])
+    if piece is None:
+        return None
+    part, places = cut(whole, steps[first].table, piece)
+    at = {place: number for number, place in enumerate(places)}
+    return pair_by_origin(part, after.table, [frozenset(at[place] for place in some if place in at) for some in found])

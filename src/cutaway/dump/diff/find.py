@@ -17,7 +17,9 @@ from cutaway.dump.diff.terms import HOLE, Labels, Terms
 from cutaway.dump.schema import Node
 from cutaway.record.layers.words import type_text
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?:(?<=\.)|^)\d{1,18}(?=\.|$)")
+"""The number of a block, which is a component of its own: `3` in `layers.3.mlp`."""
+_VALUES = ("float", "bool", "sym")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def find(
 def _together(pairing: Pairing, changes: Mapping[int, Sequence[Change]]) -> Iterator[list[Change]]:
     """Changes of the same kind in nodes that read each other."""
     kinds = {index: frozenset(change.what for change in some) for index, some in changes.items()}
+    renamed = [index for index in sorted(changes) if tuple(kinds[index]) == ("target",)]
+    yield from (list(changes[index]) for index in renamed)
+    changes = {index: some for index, some in changes.items() if index not in set(renamed)}
     group: dict[int, int] = {}
     for index in sorted(changes):
         near = [group[ref] for ref in pairing.before.refs[index] if ref in group and kinds[ref] == kinds[index]]
@@ -120,7 +125,9 @@ class _One:
         what = tuple(dict.fromkeys(change.what for change in changes))
         types = self._types(place) if kind == "replaced" else ()
         providers = self._providers(before, after)
-        key = (kind, self._key(place, paths, before, after), changes and self._changes(changes), providers)
+        key: Hashable = (kind, self._key(place, paths, before, after), self._changes(changes), providers)
+        if what == ("target",):
+            key = self._changes(changes)
         return Found(key, Rewrite(kind, *ops, what, cls, providers, types, (place,)))
 
     def _key(
@@ -191,7 +198,7 @@ class _Side:
     def _node(self, index: int, base: int | None, inside: Mapping[int, int]) -> Hashable:
         node = self.terms.nodes[index]
         args = _relative(self.terms.constants[index], base)
-        refs = tuple([inside[ref] if ref in inside else self._outside(ref, base) for ref in self.terms.refs[index]])
+        refs = tuple([inside[ref] if ref in inside else self._outside(ref) for ref in self.terms.refs[index]])
         layer = pattern(self.path(index)[-1][0], base) if self.path(index) else None
         return (
             node.op,
@@ -203,10 +210,17 @@ class _Side:
             _sizes(node),
         )
 
-    def _outside(self, index: int, base: int | None) -> Hashable:
+    def _outside(self, index: int) -> Hashable:
         node = self.terms.nodes[index]
-        weight = pattern(node.input, base) if node.op == "placeholder" and node.input else ""
-        return ("outside", weight if weight and "." in weight else "", node.dtype)
+        path = (node.input or "") if node.op == "placeholder" else ""
+        is_weight = path.partition(".")[0] in self._roots and "." in path
+        # Whose weight it is does not count: a weight that all layers share is the first layer's own.
+        return ("outside", pattern(path) if is_weight else "", node.dtype if node.shape is not None else None)
+
+    @cached_property
+    def _roots(self) -> set[str]:
+        """What the model path of a weight begins with."""
+        return {"self", *(fqn.partition(".")[0] for path in self._paths for fqn, _ in path)} - {""}
 
 
 def _sizes(node: Node) -> Hashable:
@@ -217,7 +231,7 @@ def _relative(value: Hashable, base: int | None) -> Hashable:
     """Constants with the number of the layer, where a name has it, told relative to the layer."""
     if isinstance(value, str):
         return pattern(value, base) if "." in value else value
-    if isinstance(value, tuple) and value is not HOLE:
+    if isinstance(value, tuple) and value is not HOLE and value[:1] not in [(tag,) for tag in _VALUES]:
         return tuple([_relative(each, base) for each in value])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return value
 

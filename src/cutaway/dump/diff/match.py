@@ -78,7 +78,8 @@ def pair_by_origin(before: NodeTable, after: NodeTable, stems: Stems) -> Pairing
         name, label = old.nodes[origin].name, old.label[origin]
         same = min(places, key=lambda place: (new.nodes[place].name != name, new.label[place] != label, place))
         pairing.pair(origin, same)
-    pairing.apart = {origin for origin, _ in pairing.kin}, {place for _, place in pairing.kin}
+    replaced = [(origin, place) for origin, place in pairing.kin if origin not in pairing.of_before]
+    pairing.apart = {origin for origin, _ in replaced}, {place for _, place in replaced}
     if all(pairing.free()):
         find_pairs(pairing)
         repair(pairing)

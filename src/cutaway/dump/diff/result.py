@@ -201,9 +201,9 @@ def op_name(op: str, target: str) -> str:
 
 
 def plus(ops: Sequence[str]) -> str:
-    """`pow + mean + mul x2`: each operator once, where it first stands."""
-    counts = Counter(ops)
-    return " + ".join(name if counts[name] == 1 else f"{name} {TIMES}{counts[name]}" for name in dict.fromkeys(ops))
+    """`pow + mean + mul ×2`: each operator once, where it first stands; taking a result out is not worth a word."""
+    counts = Counter([name for name in ops if name != "getitem"] or ops)
+    return " + ".join(name if counts[name] == 1 else f"{name} {TIMES}{counts[name]}" for name in counts)
 
 
 def signed(count: int) -> str:

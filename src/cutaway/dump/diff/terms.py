@@ -13,6 +13,7 @@ from typing import Any
 from cutaway.dump.diff.memory import last_writes
 from cutaway.dump.diff.sizes import Sizes
 from cutaway.dump.schema import Node, NodeTable
+from cutaway.record.layers.words import short_name
 
 HOLE = ("node",)
 """Stands in a skeleton for a reference to a node."""
@@ -62,7 +63,7 @@ class Terms:
             parts = (skeleton.of(node.args), skeleton.of(_sorted(node.kwargs)))
             self.refs.append([self.index[ref] for ref in found])
             target = _target(node, graphs)
-            self.kind.append(labels.of(("kind", node.op, target if node.op.startswith("call_") else None)))
+            self.kind.append(labels.of(("kind", _kind(node))))
             self.label.append(labels.of((node.op, target, parts)))
             self.constants.append(parts)
         self.users: list[list[tuple[int, int]]] = [[] for _ in self.nodes]
@@ -99,6 +100,13 @@ def _target(node: Node, graphs: Mapping[str, int]) -> Hashable:
         return graphs[node.target]
     held = node.constant
     return None if held is None else (held.digest, held.repr)
+
+
+def _kind(node: Node) -> Hashable:
+    """What a node does, whatever the operator is called at this stage: `torch.mul` and `aten.mul.Tensor` are one."""
+    if not node.op.startswith("call_"):
+        return node.op
+    return ("call", short_name(node.target) if node.op == "call_function" else node.target)
 
 
 def _sorted(kwargs: Mapping[str, Any]) -> list[Any]:
