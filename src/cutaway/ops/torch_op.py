@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from cutaway.errors import OpError
-from cutaway.torch_internals import call_below_autograd, storage_of, without_autocast
+from cutaway.torch_internals import call_below_autograd, only_backend_below, storage_of, without_autocast
 
 NAMESPACE = "cutaway_ir"
 LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")  # for as long as the process lives: ops stay
@@ -53,6 +53,8 @@ def define(
     def autograd(keys: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled() and any_requires_grad(args, kwargs):
             return native(*args, **kwargs)
+        if only_backend_below(keys):  # `run` is what it would call: that is halfway round the dispatcher saved
+            return run(*args, **kwargs)
         return call_below_autograd(overload, keys, args, kwargs)
 
     def autocast(*args: Any, **kwargs: Any) -> Any:
