@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "rows.h"
 
@@ -11,9 +12,9 @@ namespace cutaway {
 constexpr int64_t ACTIVATION_ENTRIES = 8192;
 
 // exp, to about one unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, 1980), exp(r) by its
-// series, and 2^n added to the exponent. Below -87 and above 88 the value at that end.
+// series, and 2^n added to the exponent. Below -87 the value there; of NaN any value.
 CUTAWAY_INLINE float exponential(float x) {
-  x = x > 88.0f ? 88.0f : x;
+  bool overflows = x > 88.7228f;
   x = x < -87.0f ? -87.0f : x;
   float shifted = multiply_add(x, 1.44269504f, 12582912.0f);  // 1.5 * 2^23: the addition rounds to a whole number
   float n = shifted - 12582912.0f;
@@ -26,12 +27,12 @@ CUTAWAY_INLINE float exponential(float x) {
   series = multiply_add(series, r, 0.5f);
   series = multiply_add(series, r, 1.0f);
   series = multiply_add(series, r, 1.0f);
-  return float_of(bits_of(series) + (bits_of(shifted) << 23));
+  float power = float_of(bits_of(series) + (bits_of(shifted) << 23));
+  return overflows ? std::numeric_limits<float>::infinity() : power;
 }
 
-// 2^y for -126 <= y <= 0, to 7.5e-8 of it: a whole number for the exponent, and a polynomial for the rest.
+// 2^y for y <= 0, to 7.5e-8 of it: a whole number for the exponent, and a polynomial for the rest. Below -126 it is 0.
 CUTAWAY_INLINE float power_of_two(float y) {
-  y = y < -126.0f ? -126.0f : y;
   float shifted = y + 12582912.0f;
   float f = y - (shifted - 12582912.0f);
   float series = 0.00132764715f;
@@ -40,7 +41,7 @@ CUTAWAY_INLINE float power_of_two(float y) {
   series = multiply_add(series, f, 0.240221197f);
   series = multiply_add(series, f, 0.693146967f);
   series = multiply_add(series, f, 1.00000007f);
-  return float_of(bits_of(series) + (bits_of(shifted) << 23));
+  return y < -126.0f ? 0.0f : float_of(bits_of(series) + (bits_of(shifted) << 23));
 }
 
 // The upper tail of the normal distribution, erfc(a / sqrt(2)) / 2 for a >= 0, as 2^-(1 + a p(a)). p was fitted on
@@ -66,8 +67,8 @@ struct Silu {
 
 struct Gelu {  // z Phi(z), Phi being the tail for z < 0 and 1 - tail for z >= 0
   static CUTAWAY_INLINE float of(float z) {
-    float a = std::fabs(z);
-    return multiply_add(-a, normal_tail(a), z < 0.0f ? 0.0f : z);
+    float tail = normal_tail(std::fabs(z));
+    return z * (z < 0.0f ? tail : 1.0f - tail);
   }
 };
 

@@ -188,6 +188,7 @@ inline std::tuple<Tensor, Tensor> norm_dynamic(
     const std::optional<Tensor>& weight,
     double epsilon,
     ScalarType dtype) {
+  check_rows(x);
   Tensor out = new_tensor(x, x.size(x.dim() - 1), dtype), scales = new_tensor(x, 1, ScalarType::Float);
   Rows to(out), each(scales);
   with_quantised_type(dtype, [&](auto type) {

@@ -61,6 +61,12 @@ inline float only(const Tensor& scale) {
   return value;
 }
 
+inline void check_rows(const Tensor& x) {
+  if (x.size(x.dim() - 1) == 0) {
+    refuse("rows without entries have no largest one");
+  }
+}
+
 inline Tensor static_quant(const Tensor& x, const Tensor& scale, ScalarType dtype) {
   Tensor out = new_tensor(x, x.size(x.dim() - 1), dtype);
   Rows rows(x), to(out);
@@ -82,6 +88,7 @@ inline Tensor static_quant(const Tensor& x, const Tensor& scale, ScalarType dtyp
 }
 
 inline std::tuple<Tensor, Tensor> dynamic_per_token_quant(const Tensor& x, ScalarType dtype) {
+  check_rows(x);
   Tensor out = new_tensor(x, x.size(x.dim() - 1), dtype), scales = new_tensor(x, 1, ScalarType::Float);
   Rows rows(x), to(out), each(scales);
   with_float_type(x.scalar_type(), [&](auto source) {

@@ -24,6 +24,8 @@ namespace cutaway {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
+constexpr const char* FLOATS = "a tensor is neither float32 nor bfloat16 nor float16";
+
 [[noreturn]] inline void refuse(const std::string& why) {
   throw std::runtime_error("cutaway_cpp: " + why);
 }
@@ -39,7 +41,7 @@ inline void with_float_type(ScalarType dtype, const Function& function) {
     case ScalarType::Half:
       return function(Float16{});
     default:
-      refuse("a tensor is neither float32 nor bfloat16 nor float16");
+      refuse(FLOATS);
   }
 }
 
@@ -197,7 +199,7 @@ inline int32_t code_of(ScalarType dtype) {
     case ScalarType::Char:
       return aoti_torch_dtype_int8();
     default:
-      refuse("an output of this dtype is not made here");
+      refuse(FLOATS);
   }
 }
 

@@ -76,8 +76,9 @@ def rotary_embedding_cpp(
 def rotary_embedding_inputs(
     dtype: torch.dtype, num_tokens: int, hidden: int, rotary: int, is_neox: bool, cache: str, layout: str
 ) -> tuple[Any, ...]:
-    angles = torch.rand(128, rotary // 2) * 6
-    cos_sin_cache = torch.cat((angles.cos(), angles.sin()), dim=-1).to(torch.float32 if cache == "float32" else dtype)
+    cos = 2 * torch.rand(128, rotary // 2) - 1
+    sin = (1 - cos * cos).sqrt()
+    cos_sin_cache = torch.cat((cos, sin), dim=-1).to(torch.float32 if cache == "float32" else dtype)
     positions = torch.randint(0, 128, (num_tokens,), dtype=torch.int32 if layout == "heads" else torch.int64)
     query = torch.randn(num_tokens, 4 * hidden, dtype=dtype)
     key = torch.randn(num_tokens, 2 * hidden, dtype=dtype)
