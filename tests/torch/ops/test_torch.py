@@ -290,3 +290,19 @@ def test_an_in_place_implementation_works_on_copies_unless_they_are_given_away(w
         outputs = torch_norm.maybe_inplace(x, residual, weight)
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close((x, residual), expected)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("provider", ["native", "inplace"])
+def test_it_is_an_operator_as_torch_wants_one(provider: str, grad: bool) -> None:
+    """Torch's own examination: schema, autograd, fake tensors, AOTAutograd with static and dynamic sizes."""
+    args = arguments(grad=grad)
+    with torch_norm.set_priority([provider]):
+        torch.library.opcheck(torch_norm.torch_op, args)
+        torch.library.opcheck(torch_norm.torch_op, (args[0], None, args[2]), {"epsilon": 1e-5})
+    torch.library.opcheck(torch_joined.torch_op, (args[0], [args[1]], 3, torch.float64))
+
+
+def test_maybe_inplace_is_one_while_nothing_is_written() -> None:
+    """What an in-place implementation returns is memory of its arguments, which torch's schemas cannot say here."""
+    torch.library.opcheck(torch_norm.maybe_inplace.torch_op, arguments())
