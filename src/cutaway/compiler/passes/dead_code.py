@@ -44,7 +44,8 @@ class DeadCodeElimination(InductorPass):
             return False
         target = node.target
         if torch_internals.is_higher_order(target):
-            return not torch_internals.is_pure_higher_order(target) or torch_internals.may_change_more(target, node.args)
+            pure = torch_internals.is_pure_higher_order(target)
+            return not pure or torch_internals.may_change_more(target, node.args)
         overload = torch_internals.op_overload(target)
         if overload is None:
             return torch_internals.may_change_more(target, node.args)
