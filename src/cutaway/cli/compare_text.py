@@ -1,0 +1,271 @@
+"""What `cutaway compare` prints for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cutaway.cli.compare_table import table_lines
+from cutaway.cli.output import Styled, aligned
+from cutaway.dump import Compilation
+from cutaway.dump.compare import (
+    Comparison,
+    CompilationPair,
+    Compiled,
+    Course,
+    PieceGroup,
+    Ranks,
+    Span,
+    Step,
+    StepPair,
+    by_size,
+    difference,
+)
+
+FEW = 4
+Line = list[Styled]
+
+
+def comparison_lines(found: Comparison, names: tuple[str, str], everything: bool) -> Iterator[Line]:
+    """Two processes compared.
+
+    Args:
+        found: what was found.
+        names: what the dumps are called.
+        everything: list what is usually only counted.
+    """
+    for letter, name, dump in zip("AB", names, (found.a, found.b), strict=True):
+        yield [(f"{letter}  ", "bold"), (f"{name}  " if name else "", ""), (f"{dump.run}/{dump.process}", "dim")]
+    yield from ([(f"note: {note}", "yellow")] for note in found.notes)
+    yield []
+    yield [(verdict(found), "bold" if not found.differs() else "bold red")]
+    yield []
+    yield from table_lines(found, everything)
+    for pair in found.compilations:
+        yield []
+        yield from _compilation(pair, everything)
+
+
+def ranks_lines(found: Ranks, everything: bool) -> Iterator[Line]:
+    """The processes of one run, the odd ones first."""
+    processes = sum(len(group.names) for group in found.groups)
+    ways = "all compiled the same" if found.same else f"compiled in {len(found.groups)} ways"
+    yield [(f"{found.dump.run}: {_counted(processes, 'process')}, {ways}", "bold")]
+    usual = found.groups[-1]
+    for group in found.groups[:-1]:
+        yield []
+        yield [(f"{_cut(group.names)}, unlike {_cut(usual.names)}", "bold red")]
+        if group.comparison is not None:
+            yield from comparison_lines(group.comparison, ("", ""), everything)
+    if found.same:
+        yield [(f"  {_cut(usual.names)}", "")]
+
+
+def verdict(found: Comparison) -> str:
+    """The whole comparison in a sentence."""
+    if found.same_graphs:
+        kernels = "the same kernels" if found.same_kernels else "other kernels"
+        return f"The same graphs at every stage, and {kernels}."
+    only = [f"{pair.name} only in {'B' if pair.a is None else 'A'}" for pair in _unpaired(found.compilations)]
+    ranges: list[str] = []
+    groups: list[PieceGroup] = []
+    whole: list[str] = []
+    for pair in found.compilations:
+        if pair.a is None or pair.b is None:
+            continue
+        for side, other in (("A", "b"), ("B", "a")):
+            names = by_size(getattr(each, side.lower()) for each in pair.ranges if getattr(each, other) is None)
+            ranges += [f"{_ranges(names)} only in {side}"] if names else []
+        whole += [] if pair.whole.course.same else [pair.name]
+        groups += [group for group in pair.pieces if _differs(group)]
+    reasons = [f"{', '.join(whole)} before any piece"] if whole else []
+    reasons += _pieces_that_differ(groups)
+    reasons += only + ranges
+    return f"The graphs differ: {'; '.join(reasons)}."
+
+
+def _pieces_that_differ(groups: Sequence[PieceGroup]) -> list[str]:
+    """How many pieces differ, and of how many that is seen in the last graph."""
+    ends = [group for group in groups if group.a and group.b and group.same_ends]
+    on_the_way = sum(len(group.a) for group in ends)
+    to_the_end = sum(max(len(group.a), len(group.b)) for group in groups if group not in ends)
+    return [
+        *([_counted(to_the_end, "piece")] if to_the_end else []),
+        *([f"{_counted(on_the_way, 'piece')} on the way to the same last graph"] if on_the_way else []),
+    ]
+
+
+def _unpaired(pairs: Sequence[CompilationPair]) -> list[CompilationPair]:
+    return [pair for pair in pairs if pair.a is None or pair.b is None]
+
+
+def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
+    if pair.a is None or pair.b is None:
+        side, compilation = ("B", pair.b) if pair.a is None else ("A", pair.a)
+        yield [(pair.name, "bold"), (f": only in {side}{_extent(compilation)}", "red")]
+        return
+    other = f" (A: {pair.a.name})" if pair.a.name != pair.b.name else ""
+    yield [(pair.name, "bold"), (other + (": the same" if pair.same and pair.same_texts else ":"), "")]
+    yield from _range_lines(pair)
+    yield from _course_lines("whole graph", pair.whole, everything)
+    same = [group for group in pair.pieces if not _differs(group) and not everything]
+    if same:
+        a, b = ([name for group in same for name in getattr(group, side)] for side in "ab")
+        texts = {text for group in same for each in group.compiled for text in each.texts.a.kernels.values()}
+        kernels = f", {_counted(len(texts), 'kernel')}" if texts else ""
+        yield [(f"  {_pieces(a, b)}: the same graphs and code{kernels}", "")]
+    for group in pair.pieces:
+        if group not in same:
+            yield from _group_lines(group, everything)
+
+
+def _extent(compilation: Compilation | None) -> str:
+    """How large a compilation is, in brackets."""
+    if compilation is None or not compilation.snapshots:
+        return ""
+    kernels = sum(code.kind == "kernel" for code in compilation.codes)
+    first = compilation.snapshots[0]
+    return f" ({first.node_count} nodes {first.stage}, {_counted(kernels, 'kernel')})"
+
+
+def _range_lines(pair: CompilationPair) -> Iterator[Line]:
+    """Which ranges either run has, when they are not the same."""
+    if all(each.a == each.b for each in pair.ranges):
+        return
+    a = by_size(each.a for each in pair.ranges if each.a is not None)
+    b = by_size(each.b for each in pair.ranges if each.b is not None)
+    yield [(f"  compiled in A for {_ranges(a) if a else 'no range'}; in B for {_ranges(b) if b else 'no range'}", "")]
+    others = [f"{each.a} in A with {each.b} in B" for each in pair.ranges if each.a and each.b and each.a != each.b]
+    if others:
+        yield [(f"  compared: {', '.join(others)}, which have the most sizes in common", "")]
+
+
+def _differs(group: PieceGroup) -> bool:
+    """Whether there is more to say of pieces than that they were compiled for other ranges."""
+    inside = all(each.course.same and each.texts.same for each in group.compiled)
+    return not (group.a and group.b and group.whole.same and inside)
+
+
+def _group_lines(group: PieceGroup, everything: bool) -> Iterator[Line]:
+    if not group.a or not group.b:
+        yield [(f"  {_pieces(group.a or group.b, ())}: only in {'B' if group.b else 'A'}", "red")]
+        return
+    yield [(f"  {_pieces(group.a, group.b)}:", "")]
+    told: set[tuple[str | None, str | None]] = set()
+    yield from _spans(group.whole, "    ", everything, told)
+    alike: dict[str, list[str]] = {}
+    lines: dict[str, list[Line]] = {}
+    for each in group.compiled:
+        if each.course.same and each.texts.same and not everything:
+            continue
+        said = [*_spans(each.course, "      ", everything, set(told)), *_text_lines(each)]
+        alike.setdefault(repr(said), []).append(_range(each))
+        lines[repr(said)] = said
+    for key, names in alike.items():
+        yield [(f"    for {', '.join(names)}:", "")]
+        yield from lines[key]
+
+
+def _course_lines(what: str, compiled: Compiled, everything: bool) -> Iterator[Line]:
+    if compiled.course.pairs and compiled.course.same and compiled.texts.same and not everything:
+        names = [pair.name for pair in compiled.course.pairs if not (pair.b or pair.a or _NOTHING).is_pass]
+        yield [(f"  {what}: the same ({_some(names)})", "")]
+    elif compiled.course.pairs:
+        yield [(f"  {what}:", "")]
+        yield from _spans(compiled.course, "    ", everything, set())
+        yield from _text_lines(compiled)
+
+
+_NOTHING = Step("", None, None, False, False)
+
+
+def _spans(course: Course, indent: str, everything: bool, told: set[tuple[str | None, str | None]]) -> Iterator[Line]:
+    """Where graphs differ, and in what.
+
+    Args:
+        told: pairs of graphs of which that was said; added to.
+    """
+    if everything:
+        rows = [
+            [pair.name, *(_step(step) for step in (pair.a, pair.b)), "" if pair.same else "!"] for pair in course.pairs
+        ]
+        yield from ([(indent + "  ".join(row).rstrip(), "" if row[-1].strip() else "dim")] for row in aligned(rows))
+    for span in course.spans:
+        yield from ([(indent + text, "")] for text in _span(span, told))
+    for side, only in (("A", course.only_a), ("B", course.only_b)):
+        idle = [step.name for step in only if not step.changed]
+        if idle:
+            yield [(f"{indent}only in {side}, and idle: {_some(idle)}", "dim")]
+    for pair in course.differently_changed:
+        who = "A" if pair.a and pair.a.changed else "B"
+        yield [(f"{indent}{pair.name} changed the graph in {who} only", "")]
+
+
+def _step(step: Step | None) -> str:
+    return "-" if step is None else f"{step.graph or '?'}"[:12] + (" *" if step.changed else "")
+
+
+def _span(span: Span, told: set[tuple[str | None, str | None]]) -> Iterator[str]:
+    first, last = span.pairs[0].name, span.pairs[-1].name
+    both = span.both
+    where = first if len(span.pairs) == 1 else f"{first} … {last}"
+    if both is None:
+        side = "B" if span.pairs[0].a is None else "A"
+        yield f"only in {side}: {where}"
+    else:
+        yield f"{where}: {'differs as before' if _graphs(both) in told else difference(both)}"
+        told.add(_graphs(both))
+    if span.next is not None:
+        yield f"the same again from {span.next.name} on"
+    elif both is not None and span.pairs[-1] is not both:
+        yield f"at the end, {last}: {difference(span.pairs[-1])}"
+
+
+def _graphs(pair: StepPair) -> tuple[str | None, str | None]:
+    return (pair.a.graph if pair.a else None, pair.b.graph if pair.b else None)
+
+
+def _text_lines(compiled: Compiled) -> Iterator[Line]:
+    texts, indent = compiled.texts, "      "
+    if texts.same:
+        if texts.a.kernels and not compiled.course.same:
+            yield [(f"{indent}{_counted(len(texts.a.kernels), 'kernel')}, the same", "")]
+        return
+    for side, only in (("A", texts.only_a), ("B", texts.only_b)):
+        if only:
+            yield [(f"{indent}kernels only in {side}: {_some(only)}", "")]
+    if not texts.only_a and not texts.only_b and texts.a.wrapper != texts.b.wrapper:
+        yield [(f"{indent}the same kernels, called by other code", "")]
+    if texts.unread:
+        yield [(f"{indent}not in the dump: {_some(texts.unread)}", "yellow")]
+
+
+def _range(compiled: Compiled) -> str:
+    a, b = compiled.ranges.a, compiled.ranges.b
+    return (a or "all sizes") if a == b else f"{a} | {b}"
+
+
+def _ranges(names: Sequence[str]) -> str:
+    return f"{'range' if len(names) == 1 else 'ranges'} {', '.join(names)}"
+
+
+def _pieces(a: Sequence[str], b: Sequence[str]) -> str:
+    """Names of pieces; in both runs where they differ."""
+    ours, theirs = _cut(a), _cut(b)
+    return ours if not b or ours == theirs else f"{ours} | {theirs}"
+
+
+def _cut(names: Sequence[str]) -> str:
+    """Names as a list, cut short in the middle."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return f"{', '.join(names[: FEW - 1])}, … {names[-1]} ({len(names)})"
+
+
+def _some(names: Sequence[str], most: int = FEW) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"

@@ -1,0 +1,94 @@
+"""What two runs were made with: versions, configuration, environment, side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cutaway.dump.reader import Dump
+from cutaway.errors import DumpError
+
+_MISSING: Any = object()
+_OF_A_RUN = re.compile(
+    r"(?:^|[._])(?:cache|dump|dir|path|folder|tmp|temp|root|ident|id|uuid|run|pid|port|addr|address|socket|time)s?(?:$|[._])",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"/[^\s:'\",\]]+")
+_NUMBER = re.compile(r"[0-9a-fA-F]{16,}|\d{9,}")
+_DEEPEST = 40
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that differs.
+
+    Attributes:
+        name: its path: `vllm.compilation_config.compile_sizes`.
+        a, b: its value in either run; None also where it is missing.
+        only: "a" or "b" when the other one does not have it.
+        of_a_run: it is a path or a number that belongs to one run and differs in any two.
+    """
+
+    name: str
+    a: Any
+    b: Any
+    only: str | None = None
+    of_a_run: bool = False
+
+
+def versions(a: Dump, b: Dump) -> list[Setting]:
+    """Packages and Python, the platform included, that are not the same."""
+    found = [{**_versions(dump), "platform": _context(dump).get("platform")} for dump in (a, b)]
+    return list(_differences(found[0], found[1], ""))
+
+
+def configuration(a: Dump, b: Dump) -> list[Setting]:
+    """Configuration, environment and command line that are not the same."""
+    ours, theirs = (_context(dump) for dump in (a, b))
+    found = list(_differences(ours.get("configuration"), theirs.get("configuration"), ""))
+    found += _differences(ours.get("environment"), theirs.get("environment"), "environment")
+    found += _differences(_command_line(a), _command_line(b), "command_line")
+    return found
+
+
+def _context(dump: Dump) -> Mapping[str, Any]:
+    """context.json; empty when it cannot be read, which `Comparison.notes` says."""
+    try:
+        return dump.context
+    except DumpError:
+        return {}
+
+
+def _versions(dump: Dump) -> dict[str, Any]:
+    info = dump.info
+    of_run = {"torch": info.torch, "python": info.python, "cutaway": info.cutaway} if info else {}
+    known = _context(dump).get("versions")
+    return {**of_run, **(known if isinstance(known, dict) else {})}
+
+
+def _command_line(dump: Dump) -> list[str]:
+    return dump.info.argv if dump.info else []
+
+
+def _differences(a: Any, b: Any, name: str, depth: int = 0) -> Iterator[Setting]:
+    if a == b and type(a) is type(b):
+        return
+    if isinstance(a, dict) and isinstance(b, dict) and depth < _DEEPEST:
+        for key in dict.fromkeys((*a, *b)):
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(a.get(key, _MISSING), b.get(key, _MISSING), inner, depth + 1)
+    elif isinstance(a, dict) and b is _MISSING and a and depth < _DEEPEST:
+        yield from _differences(a, {}, name, depth)
+    elif isinstance(b, dict) and a is _MISSING and b and depth < _DEEPEST:
+        yield from _differences({}, b, name, depth)
+    elif a is _MISSING or b is _MISSING:
+        yield Setting(name, None, b, "b") if a is _MISSING else Setting(name, a, None, "a")
+    else:
+        yield Setting(name, a, b, None, bool(_OF_A_RUN.search(name)) and _general(a) == _general(b))
+
+
+def _general(value: Any) -> str:
+    """A value without what belongs to one run."""
+    return _NUMBER.sub("<number>", _PATH.sub("<path>", str(value)))
