@@ -61,7 +61,7 @@ class IrLowering(InductorPass):
         Raises:
             CompileError: nodes could not be lowered; it names them all.
         """
-        ops = {target: op for op in registry.values() for target in _targets(op)}
+        ops = ir_targets()
         nodes = [node for node in graph.nodes if node.op == "call_function" and node.target in ops]
         report = _report()
         report.count("lowered", 0)
@@ -86,9 +86,10 @@ class IrLowering(InductorPass):
         return type(self), ()
 
 
-def _targets(op: IrOp) -> list[Any]:
-    """The operators that stand for an op. Where the activations are given away, nobody need make use of that."""
-    return [op.torch_op, op.maybe_inplace.torch_op] if op.allow_inplace else [op.torch_op]
+def ir_targets() -> dict[Any, IrOp]:
+    """Operator -> the op that it stands for. Where activations are given away, nobody need make use of that."""
+    found = {op.torch_op: op for op in registry.values()}
+    return found | {op.maybe_inplace.torch_op: op for op in registry.values() if op.allow_inplace}
 
 
 def _report() -> PassReport:
