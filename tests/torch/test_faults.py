@@ -110,7 +110,7 @@ FUNCTIONS = [
     ("cutaway.record.session", "claim_run"),
     ("cutaway.torch_internals", "captured_function"),
     ("cutaway.torch_internals", "graph_of_payload"),
-    ("cutaway.torch_internals", "kernel_origins"),
+    ("cutaway.torch_internals", "kernel_nodes"),
     ("cutaway.torch_internals", "current_compile_id"),
     ("cutaway.torch_internals", "symbol_facts"),
     ("cutaway.torch_internals", "graph_break_of"),

@@ -13,6 +13,7 @@ from torch import fx
 from cutaway.record.changes import Changes
 from cutaway.record.nodes import Table
 from cutaway.record.origins import Frozen, Remembered
+from cutaway.torch_internals import KernelNodes
 
 PHASE_FOLDERS = {"forward": "forward", "backward": "backward"}
 _BEFORE: dict[str | None, tuple[str | None, ...]] = {
@@ -58,7 +59,7 @@ class Scope:
         generating: whether the last graph was seen and its code is still to come (else the code is a cache's).
         graph_module: the graph that goes through the stages now; graphs nested in it are told apart by it.
         graphs: how many graphs Inductor has begun with here; from the second on each is a scope of its own, ``newest``.
-        kernels: kernel -> names of the last graph's nodes in each of its calls, while the code is being generated.
+        kernels: kernel -> what each of its calls computes, while the code is being generated.
         changes: what passes have done to a graph since its last snapshot.
     """
 
@@ -76,7 +77,7 @@ class Scope:
     hook_seconds: float = 0.0
     render_seconds: float = 0.0
     snapshots: int = 0
-    kernels: dict[str, list[list[str]]] = field(default_factory=dict)
+    kernels: dict[str, list[KernelNodes]] = field(default_factory=dict)
     changes: Changes | None = None
     pass_numbers: Counter[str] = field(default_factory=Counter)
     _files: Counter[str] = field(default_factory=Counter)

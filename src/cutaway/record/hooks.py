@@ -375,7 +375,7 @@ class Hooks:
 
     def _on_kernel(self, node_schedule: Any, kernel_name: str, is_extern: bool = False) -> None:
         calls = self.recorder.scope().kernels.setdefault(kernel_name, [])
-        calls.append(torch_internals.kernel_origins(node_schedule, is_extern))
+        calls.append(torch_internals.kernel_nodes(node_schedule, is_extern))
 
     def _on_compiled(self, graph: Any, options: Mapping[str, Any]) -> None:
         source = getattr(graph, "source_code", None)
@@ -404,14 +404,14 @@ class Hooks:
         if key in recorder.seen_code:
             return
         recorder.seen_code.add(key)
-        kernels, scope.kernels = scope.kernels, {}
+        kernels, scope.kernels = output_code.calls(scope.kernels), {}
         recorder.code(
             "output_code",
             source,
             leaf="output_code",
             file="90.output_code.py",
             cached=cached,
-            kernels=output_code.calls(kernels),
+            kernels=kernels,
             cache_key=cache_key,
         )
         for name, (suffix, text) in output_code.kernels(source).items():
@@ -421,7 +421,7 @@ class Hooks:
                 leaf=f"kernels/{name}",
                 file=f"90.kernels/{name}.{suffix}",
                 cached=cached,
-                kernels={name: output_code.nodes_of(kernels.get(name, ()))},
+                kernels={name: output_code.nodes_of(name, kernels)},
             )
         if cached and post_grad:
             recorder.code("post_grad_text", post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True)

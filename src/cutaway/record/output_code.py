@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+
+from cutaway.torch_internals import KernelNodes
 
 _SUFFIXES = {"triton": "py", "cpp_pybinding": "cpp", "cpp": "cpp", "cuda": "cu", "cutedsl": "py", "metal": "metal"}
 
@@ -45,19 +47,32 @@ def kernels(source: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def calls(kernels: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[str]]:
+def calls(kernels: Mapping[str, Sequence[KernelNodes]]) -> dict[str, list[str]]:
     """Each call of a kernel by name, with its nodes: ``extern_kernels.mm``, then ``extern_kernels.mm#2``, ...
 
     Args:
-        kernels: kernel -> the nodes of each of its calls, in the order of the calls.
+        kernels: kernel -> what each of its calls computes, in the order of the calls.
     """
+    claimed = {name for each in kernels.values() for call in each for name in call.claimed}
     return {
-        name if number == 1 else f"{name}#{number}": list(nodes)
-        for name, each in kernels.items()
-        for number, nodes in enumerate(each, 1)
+        kernel if number == 1 else f"{kernel}#{number}": _computed(call, claimed)
+        for kernel, each in kernels.items()
+        for number, call in enumerate(each, 1)
     }
 
 
-def nodes_of(kernel_calls: Sequence[Sequence[str]]) -> list[str]:
-    """The nodes in all calls of a kernel."""
-    return list(dict.fromkeys(name for nodes in kernel_calls for name in nodes))
+def _computed(call: KernelNodes, claimed: Collection[str]) -> list[str]:
+    """The nodes of a call without those that only asked for it: another call computes them."""
+    elsewhere = {name for name in call.doubtful if name in claimed}
+    return [name for name in call.nodes if name not in elsewhere] or call.nodes
+
+
+def nodes_of(kernel: str, kernel_calls: Mapping[str, Sequence[str]]) -> list[str]:
+    """The nodes in all calls of a kernel.
+
+    Args:
+        kernel: its name.
+        kernel_calls: as :func:`calls` has them.
+    """
+    mine = [nodes for call, nodes in kernel_calls.items() if call.partition("#")[0] == kernel]
+    return list(dict.fromkeys(name for nodes in mine for name in nodes))

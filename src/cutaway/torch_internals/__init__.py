@@ -50,6 +50,7 @@ from cutaway.torch_internals.effects import (
     returns_nothing,
 )
 from cutaway.torch_internals.events import (
+    KernelNodes,
     caller,
     capture_print_readable,
     captured_function,
@@ -58,7 +59,7 @@ from cutaway.torch_internals.events import (
     graph_break_of,
     graph_of_payload,
     graph_transform_observer,
-    kernel_origins,
+    kernel_nodes,
     kernel_provenance,
     lazy_format_graph_code,
     trace_structured,
@@ -205,6 +206,7 @@ __all__ = [
     "Effects",
     "FakeMaker",
     "Handler",
+    "KernelNodes",
     "OpOverload",
     "OpOverloadPacket",
     "OpaqueBase",
@@ -277,7 +279,7 @@ __all__ = [
     "is_view",
     "is_with_effects",
     "keep_guards",
-    "kernel_origins",
+    "kernel_nodes",
     "kernel_provenance",
     "lazy_format_graph_code",
     "lazy_graph_module",

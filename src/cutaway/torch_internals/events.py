@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -71,30 +71,52 @@ def kernel_provenance() -> FunctionType | None:
     return function if isinstance(function, FunctionType) else None
 
 
-def kernel_origins(node_schedule: Any, is_extern: bool) -> list[str]:
-    """Names of the last graph's nodes that a kernel computes (``node_schedule`` as Inductor passes it), in graph order.
+class KernelNodes(NamedTuple):
+    """Names of the last graph's nodes that one call of a kernel computes.
+
+    Attributes:
+        nodes: in graph order.
+        doubtful: those of them that may only have asked for what the kernel computes.
+        claimed: those that a library or a template computes: no other kernel does.
+    """
+
+    nodes: list[str]
+    doubtful: frozenset[str]
+    claimed: frozenset[str]
+
+
+def kernel_nodes(node_schedule: Any, is_extern: bool) -> KernelNodes:
+    """What a kernel computes (``node_schedule`` as Inductor passes it).
 
     ``origins`` (torch/_inductor/ir.py) says more than that: of a call of a library, the unfused producers of its
     inputs; of a generated kernel, the node that asked for its result. ``origin_node``, where there is one, is exactly
     the node whose value is computed; what comes after it, or does not lead to it, is computed elsewhere.
     """
     parts = [node_schedule] if is_extern else [getattr(scheduled, "node", None) for scheduled in node_schedule]
-    found: dict[fx.Node, None] = {}
-    for part in parts:
-        if part is not None:
-            found.update(dict.fromkeys(_computed(part, is_extern)))
-    return [node.name for node in _in_order(found)]
+    certain: set[fx.Node] = set()
+    doubtful: set[fx.Node] = set()
+    claimed: set[fx.Node] = set()
+    for part in filter(None, parts):
+        found, is_certain = _computed(part, is_extern)
+        (certain if is_certain else doubtful).update(found)
+        if is_extern or any(cls.__name__ == "TemplateBuffer" for cls in type(part).__mro__):
+            claimed.update(found if is_certain else ())
+    doubtful -= certain
+    names = [node.name for node in _in_order(certain | doubtful)]
+    return KernelNodes(names, frozenset(n.name for n in doubtful), frozenset(n.name for n in claimed))
 
 
-def _computed(part: Any, is_extern: bool) -> list[fx.Node]:
+def _computed(part: Any, is_extern: bool) -> tuple[list[fx.Node], bool]:
+    """The nodes that a part of a kernel computes, and whether that is certain."""
     origins: list[fx.Node] = list(getattr(part, "origins", ()))
     result: fx.Node | None = getattr(part, "origin_node", None)
+    if not _one_graph(origins if result is None else [result, *origins]):
+        return origins, False
     if is_extern:  # made while the call itself was lowered, which comes after all that it reads
-        in_order = _in_order(origins)
-        return [result] if result is not None else in_order[-1:] if _one_graph(origins) else in_order
-    if result is None or not _one_graph([result, *origins]):
-        return origins
-    return _leading_to(result, {origin for origin in origins if not result < origin})
+        return [result] if result is not None else sorted(origins)[-1:], True
+    if result is None:
+        return origins, False
+    return _leading_to(result, {origin for origin in origins if not result < origin}), True
 
 
 def _leading_to(result: fx.Node, wanted: set[fx.Node]) -> list[fx.Node]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cutaway.record.output_code import calls, digest, kernels, nodes_of
+from cutaway.torch_internals import KernelNodes
 
 CPU = """
 # AOT ID: ['0_inference']
@@ -57,8 +58,15 @@ def test_nothing_is_executed() -> None:
     assert kernels("k = async_compile.cpp(open('/nowhere'), '''text''')\nraise SystemExit") == {"k": ("cpp", "text\n")}
 
 
+def computes(*nodes: str, doubtful: str = "", claimed: str = "") -> KernelNodes:
+    return KernelNodes(list(nodes), frozenset(doubtful.split()), frozenset(claimed.split()))
+
+
 def test_each_call_of_a_kernel_has_a_name() -> None:
-    known = {"extern_kernels.mm": [["mm"], ["mm_1"], []], "cpp_fused_add_0": [["add", "mul"]]}
+    known = {
+        "extern_kernels.mm": [computes("mm", claimed="mm"), computes("mm_1", claimed="mm_1"), computes()],
+        "cpp_fused_add_0": [computes("add", "mul")],
+    }
     assert calls(known) == {
         "extern_kernels.mm": ["mm"],
         "extern_kernels.mm#2": ["mm_1"],
@@ -68,9 +76,24 @@ def test_each_call_of_a_kernel_has_a_name() -> None:
     assert calls({}) == {}
 
 
+def test_what_a_library_computes_is_in_no_other_kernel() -> None:
+    known = {
+        "extern_kernels.mm": [computes("mm", claimed="mm")],
+        "extern_kernels.convolution": [computes("convolution", claimed="convolution")],
+        "cpp_fused_add_mm_0": [computes("add", "mm", doubtful="add mm")],
+        "cpp_fused_convolution_1": [computes("convolution")],
+        "cpp_fused_mm_2": [computes("mm", doubtful="mm")],
+    }
+    found = calls(known)
+    assert found["cpp_fused_add_mm_0"] == ["add"]
+    assert found["cpp_fused_convolution_1"] == ["convolution"]  # its bias
+    assert found["cpp_fused_mm_2"] == ["mm"]  # better than nothing
+
+
 def test_the_nodes_of_all_calls_stand_once() -> None:
-    assert nodes_of([["add", "mul"], ["mul", "sub"]]) == ["add", "mul", "sub"]
-    assert nodes_of([]) == []
+    known = {"k": ["add", "mul"], "k#2": ["mul", "sub"], "k_1": ["exp"]}
+    assert nodes_of("k", known) == ["add", "mul", "sub"]
+    assert nodes_of("k_2", known) == []
 
 
 class TestDigest:
