@@ -15,6 +15,7 @@ import typer
 
 from cutaway.cli.find import find
 from cutaway.cli.ls import ls
+from cutaway.cli.ops import ops
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
 from cutaway.cli.run import run
 from cutaway.cli.show import show
@@ -35,6 +36,7 @@ app.command()(ls)
 app.command()(show)
 app.command(context_settings={"ignore_unknown_options": True})(find)
 app.command()(verify)
+app.command()(ops)
 
 
 def _print_version(wanted: bool) -> None:
