@@ -80,6 +80,19 @@ inline void normalise(float* row, const Weight& weight, double epsilon, int64_t 
   with_float_type(*weight.dtype, [&](auto type) { scale<X, decltype(type)>(row, weight.values.get(), inverse, width); });
 }
 
+template <class X>
+inline void add(const X* __restrict from, int64_t step, int64_t width, float* __restrict row) {
+  if (step != 1) {
+    for (int64_t i = 0; i < width; ++i) {
+      row[i] = rounded<X>(row[i] + to_float(from[i * step]));
+    }
+    return;
+  }
+  for (int64_t i = 0; i < width; ++i) {
+    row[i] = rounded<X>(row[i] + to_float(from[i]));
+  }
+}
+
 // For each row: x, plus the residual if there is one, normalised as float32 and handed to `sink(row, number)`.
 template <class X, class Sink>
 inline void normalise_rows(
@@ -91,14 +104,11 @@ inline void normalise_rows(
     const Sink& sink) {
   int64_t width = x.width;
   parallel_rows(x.count, width, NORM_ENTRIES, [&](int64_t begin, int64_t end) {
-    auto row = floats(width), added = floats(residual ? width : 0);
+    auto row = floats(width);
     for (int64_t number = begin; number < end; ++number) {
       load(x.at<X>(number), x.step, width, row.get());
       if (residual) {
-        load(residual->at<X>(number), residual->step, width, added.get());
-        for (int64_t i = 0; i < width; ++i) {
-          row[i] = rounded<X>(row[i] + added[i]);
-        }
+        add(residual->at<X>(number), residual->step, width, row.get());
         store(row.get(), width, sum->at<X>(number), sum->step);
       }
       normalise<X>(row.get(), weight, epsilon, width);
