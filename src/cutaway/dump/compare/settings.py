@@ -47,10 +47,10 @@ def versions(a: Dump, b: Dump) -> list[Setting]:
 def configuration(a: Dump, b: Dump) -> list[Setting]:
     """Configuration, environment and command line that are not the same."""
     ours, theirs = (_context(dump) for dump in (a, b))
-    found = list(_differences(ours.get("configuration"), theirs.get("configuration"), ""))
-    found += _differences(ours.get("environment"), theirs.get("environment"), "environment")
-    found += _differences(_command_line(a), _command_line(b), "command_line")
-    return found
+    found: list[Setting] = []
+    for key, name in (("configuration", ""), ("environment", "environment")):
+        found += _differences(ours.get(key, _MISSING), theirs.get(key, _MISSING), name)
+    return [*found, *_differences(_command_line(a), _command_line(b), "command_line")]
 
 
 def _context(dump: Dump) -> Mapping[str, Any]:
