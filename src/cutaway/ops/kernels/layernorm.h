@@ -144,6 +144,9 @@ inline void fused_add_rms_norm(
     const std::optional<Tensor>& weight,
     double epsilon) {
   check_residual(x, residual);
+  if (x.numel() != 0 && x.data_ptr() == residual.data_ptr()) {
+    refuse("x and x_residual are the same memory, which cannot hold two outputs");
+  }
   Rows rows(x), sum(residual);
   Weight scales(weight, rows.width);
   with_float_type(x.scalar_type(), [&](auto type) {

@@ -215,6 +215,7 @@ def test_forked_process_may_call_with_one_thread(threads: int, first: str) -> No
         (lambda: kernels.ops.rms_norm(torch.ones(2, 4).double(), None, 1e-6), "float32"),
         (lambda: kernels.ops.fused_add_rms_norm(torch.ones(2, 4), torch.ones(3, 4), None, 1e-6), "x_residual"),
         (lambda: kernels.ops.fused_add_rms_norm(torch.ones(2, 4), torch.ones(4), None, 1e-6), "x_residual"),
+        (lambda: (lambda x: kernels.ops.fused_add_rms_norm(x, x, None, 1e-6))(torch.ones(2, 4)), "same memory"),
         (lambda: kernels.ops.silu_and_mul(torch.ones(2, 3)), "odd"),
         (lambda: kernels.ops.static_quant(torch.ones(2, 3), torch.ones(2), FP8), "scale"),
         (lambda: kernels.ops.static_quant(torch.ones(2, 3), torch.ones(1), torch.float16), "float8"),
