@@ -161,7 +161,7 @@ class IrOp:
         check_registration(self, provider, supported, inplace)
 
         def register(function: Callable[..., Any]) -> IrOpImpl:
-            check_registration(self, provider, supported, inplace)
+            check_registration(self, provider, supported, inplace)  # again: a decorator may be kept and used twice
             check_functions(self, provider, function, supports_args)
             impl = IrOpImpl(
                 self, provider, function, supported=supported, takes=supports_args, inplace=inplace, sources=sources

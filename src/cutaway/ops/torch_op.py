@@ -5,7 +5,7 @@
     Python …    fake tensors ask the fake, tracers put down one node: nothing decomposes it
     backend     the implementation that the priority chooses
 
-In inference mode the first two are passed over by torch itself.
+Torch itself passes over autograd in inference mode, and over autocast where none is on.
 """
 
 from __future__ import annotations
