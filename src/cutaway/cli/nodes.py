@@ -9,7 +9,6 @@ import msgspec
 from cutaway.cli.output import aligned
 from cutaway.dump.schema import NodeTable
 from cutaway.record.layers.rows import Graph
-from cutaway.record.layers.words import REFERENCE
 
 
 def node_lines(table: NodeTable, indent: str = "") -> Iterator[str]:
@@ -23,10 +22,7 @@ def node_lines(table: NodeTable, indent: str = "") -> Iterator[str]:
     rows = [["id", "node", "type", "layer", "source", "from (ids in the snapshot before)"]]
     for node in table.nodes:
         row = graph.rows[node.id]
-        parts = row.text.split(REFERENCE)
-        names = [graph.rows[ref].name for ref in row.refs]
-        text = "".join(part + name for part, name in zip(parts, [*names, ""], strict=True))
-        what = f"{row.name} = {text}"
+        what = f"{row.name} = {graph.written(row, lambda other: other.name)}"
         if row.op == "placeholder":
             what = row.name if row.input in ("", row.name) else f"{row.name}: {row.input}"
         unknown = "" if row.op in ("placeholder", "output") else "?"

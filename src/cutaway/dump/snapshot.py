@@ -23,6 +23,8 @@ _NUMBER = re.compile(r"\d+")
 class Store(Protocol):
     """What a snapshot asks of the dump that it is in."""
 
+    run: str
+    process: str
     snapshots: dict[str, Snapshot]
     codes: dict[str, Code]
 

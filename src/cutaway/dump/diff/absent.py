@@ -51,7 +51,8 @@ def _reason(rewrite: Rewrite, number: int, rewrites: Sequence[Rewrite], layers: 
     place = rewrite.places[0]
     shift = number - (block_number(place.layers[0]) or 0)
     here = [node for name in place.layers for node in layers.nodes(_shifted(name, shift))]
-    others = [other for other in rewrites if other is not rewrite and _is_in(other, place, shift)]
+    alike = [other for other in rewrites if other is not rewrite and other.kind == rewrite.kind]
+    others = [other for other in alike if _is_in(other, place, shift)]
     wanted = Counter(rewrite.before) - Counter(op_name(node.op, node.target) for _, node in here)
     if wanted:
         instead = next((other.before for other in others if other.before), ())

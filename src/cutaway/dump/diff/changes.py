@@ -20,9 +20,10 @@ class Change:
 
     Attributes:
         before, after: the node's id in each graph.
-        what: `target` (the operator has another name at this stage: `torch.mul`, `aten.mul.Tensor`), `args` (other constants, or it reads other nodes that were there before), `dtype`, `shape`, `stride`,
-            `offset`, `device`, `value`, `constant`, `provider`, or `order` (it runs before a write that it ran after,
-            or the other way round).
+        what: `target` (the operator has another name at this stage: `torch.mul`, `aten.mul.Tensor`), `args` (other
+            constants, or it reads other nodes that were there before), `dtype`, `shape`, `stride`, `offset`, `device`,
+            `value`, `constant`, `provider`, or `order` (it runs before a write that it ran after, or the other way
+            round).
         old, new: as in the node table; None for `args` and `order`, which need the graph to be written.
     """
 
@@ -67,7 +68,7 @@ class Comparison:
             changes = list(self._changes(left, pairing.of_before[left]))
             if changes:
                 self.changes[left] = changes
-        for left in _out_of_order(self._inputs()):
+        for left in _out_of_order(self._inputs()) if not pairing.cut else ():
             self.changes.setdefault(left, []).append(self._change(left, pairing.of_before[left], "order"))
 
     def _inputs(self) -> list[tuple[int, int]]:

@@ -79,7 +79,7 @@ def diff_pairs(pairs: Sequence[Pair]) -> Diff:
 def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found]]:
     before, after = pair.before, pair.after
     pairing, recorded = _paired(before, after)
-    found = find(pairing, 0, labels, (before.providers, after.providers))
+    found = find(pairing, 0, labels, (before.owner.providers, after.owner.providers))
     tables = pairing.before.table, pairing.after.table
     return Part(before, after, pair.piece, pair.layers, tables, pairing.result(), recorded), found
 
@@ -112,4 +112,7 @@ def _recorded(before: Snapshot, after: Snapshot) -> Pairing | None:
         return None
     part, places = cut(whole, steps[first].table, piece)
     at = {place: number for number, place in enumerate(places)}
-    return pair_by_origin(part, after.table, [frozenset(at[place] for place in some if place in at) for some in found])
+    inside = [frozenset(at[place] for place in some if place in at) for some in found]
+    pairing = pair_by_origin(part, after.table, inside)
+    pairing.cut = True
+    return pairing

@@ -146,7 +146,8 @@ class _One:
 
     def _types(self, place: Place) -> tuple[tuple[str, str], ...]:
         """What those read that stayed: the type before and after, where it is another."""
-        pairs = dict.fromkeys((old, new) for _, old, new in place.uses)
+        gone, there = set(place.before), set(place.after)
+        pairs = dict.fromkeys((old, new) for _, old, new in place.uses if old in gone and new in there)
         texts = [(self.sides[0].type(old), self.sides[1].type(new)) for old, new in pairs]
         return tuple(dict.fromkeys(pair for pair in texts if pair[0] != pair[1]))
 

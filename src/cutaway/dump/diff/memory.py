@@ -34,7 +34,7 @@ def last_writes(
     roots: list[int] = []
     last: dict[int, int] = {}
     for index, node in enumerate(nodes):
-        roots.append(_root(node, refs[index], roots, index))
+        roots.append(_root(nodes, refs[index], roots, index))
         read = [roots[ref] for ref in refs[index]]
         found.append(tuple(sorted({last[root] for root in read if root in last} - set(refs[index]))) if last else ())
         for position in _written(node, refs[index], bool(users[index])):
@@ -43,11 +43,12 @@ def last_writes(
     return found
 
 
-def _root(node: Node, refs: Sequence[int], roots: Sequence[int], index: int) -> int:
+def _root(nodes: Sequence[Node], refs: Sequence[int], roots: Sequence[int], index: int) -> int:
     """The node whose memory a node's value lies in; a result of an operator with several has its own."""
-    if not refs or not node.op.startswith("call_") or _short(node) not in _VIEWS:
+    name = _short(nodes[index])
+    if not refs or not nodes[index].op.startswith("call_") or name not in _VIEWS:
         return index
-    of_its_own = _short(node) == "getitem" and roots[refs[0]] == refs[0]
+    of_its_own = name == "getitem" and nodes[refs[0]].shape is None and roots[refs[0]] == refs[0]
     return index if of_its_own else roots[refs[0]]
 
 

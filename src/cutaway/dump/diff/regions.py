@@ -8,7 +8,7 @@ norm of a model makes them one group where each feeds the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cutaway.dump.diff.changes import Use
@@ -68,31 +68,63 @@ def _edges(pairing: Pairing, indices: Sequence[int], side: int) -> list[tuple[It
 def _parted(
     members: list[Item], pairing: Pairing, edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]
 ) -> list[list[Item]]:
-    """A group by layer and line, or by layer, when each part has nodes that are gone and nodes that are new."""
-    if len(members) < 4 or {side for side, _ in members} != {0, 1}:
+    """A group by layer and line, or by layer, as far as the parts have nodes that are gone and nodes that are new."""
+    if len(members) < 4 or not _is_whole(members):
         return [members]
-    for key in (_layer_and_line(pairing), _layer(pairing)):
-        parts = _by(members, key)
-        if len(parts) > 1 and all({side for side, _ in part} == {0, 1} for part in parts):
-            return [smaller for part in parts for smaller in _connected(part, edges, uses)]
-    return [members]
+    parts = _by(members, _layer_and_line(pairing))
+    if len(parts) == 1 or not all(map(_is_whole, parts)):
+        parts = _joined(_by(members, _layer(pairing)), edges, uses)
+    if len(parts) == 1:
+        return [members]
+    return [smaller for part in parts for smaller in _connected(part, edges, uses)]
 
 
-def _by(members: Sequence[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
-    parts: dict[Hashable, list[Item]] = {}
+def _is_whole(part: Iterable[Item]) -> bool:
+    return len({side for side, _ in part}) == 2
+
+
+def _by(members: Sequence[Item], key: Callable[[Item], tuple[str, ...]]) -> list[list[Item]]:
+    """The members with the same key together, in the order of the keys."""
+    parts: dict[tuple[str, ...], list[Item]] = {}
     for item in members:
         parts.setdefault(key(item), []).append(item)
-    return list(parts.values())
+    return [parts[name] for name in sorted(parts)]
 
 
-def _layer(pairing: Pairing) -> Callable[[Item], Hashable]:
+def _joined(parts: list[list[Item]], edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]) -> list[list[Item]]:
+    """Parts with what feeds them, or is fed by them, and is only gone or only new by itself."""
+    of = {item: number for number, part in enumerate(parts) for item in part}
+    near: dict[int, set[int]] = {}
+    for one, other in [*edges, *(((0, use.old), (1, use.new)) for use in uses)]:
+        if one in of and other in of and of[one] != of[other]:
+            near.setdefault(of[one], set()).add(of[other])
+            near.setdefault(of[other], set()).add(of[one])
+    whole = {number for number, part in enumerate(parts) if _is_whole(part)}
+    if not whole:
+        return [[item for part in parts for item in part]]
+    found = {number: list(parts[number]) for number in sorted(whole)}
+    for number, part in enumerate(parts):
+        if number not in whole:
+            beside = near.get(number, set()) & whole
+            found[min(beside or whole)] += part
+    return list(found.values())
+
+
+def _layer(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:
     tables = pairing.before.table, pairing.after.table
     return lambda item: tables[item[0]].layer(tables[item[0]].nodes[item[1]])
 
 
-def _layer_and_line(pairing: Pairing) -> Callable[[Item], Hashable]:
-    places = pairing.before.place, pairing.after.place
-    return lambda item: places[item[0]][item[1]]
+def _layer_and_line(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:
+    tables = pairing.before.table, pairing.after.table
+
+    def key(item: Item) -> tuple[str, ...]:
+        table = tables[item[0]]
+        node = table.nodes[item[1]]
+        source = table.source(node)
+        return (*table.layer(node), *(() if source is None else (source.file, str(source.line))))
+
+    return key
 
 
 def _connected(part: list[Item], edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]) -> list[list[Item]]:
@@ -103,7 +135,7 @@ def _connected(part: list[Item], edges: Sequence[tuple[Item, Item]], uses: Seque
         if one in groups and other in groups:
             groups.join(one, other)
     parts = list(groups.members())
-    return parts if all({side for side, _ in each} == {0, 1} for each in parts) else [part]
+    return parts if all(map(_is_whole, parts)) else [part]
 
 
 def _sorted(parts: Sequence[Sequence[Item]], pairing: Pairing, uses: Sequence[Use]) -> list[Region]:

@@ -113,11 +113,24 @@ class Rewrite:
         return tuple(dict.fromkeys(place.layer for place in self.places))
 
     @property
+    def often(self) -> str:
+        """`×31 of 32`: in how many places it was found, of how many where it might have been."""
+        absent = sum(len(each.layers) for each in self.absent)
+        return f"{TIMES}{self.count}" + (f" of {self.count + absent}" if absent else "")
+
+    @property
+    def is_renaming(self) -> bool:
+        """Whether the nodes only have an operator of another name for the same thing."""
+        return self.what == ("target",)
+
+    @property
     def text(self) -> str:
-        """`rms_norm + quant_fp8 -> rms_norm_quant`, with an arrow; for other kinds `clone deleted`."""
+        """`rms_norm + quant_fp8 → rms_norm_quant`; for other kinds `clone deleted`."""
         if self.kind == "replaced":
             return f"{plus(self.before)} {ARROW} {plus(self.after)}"
         ops = plus(self.before or self.after)
+        if self.kind == "moved":
+            return "inputs in another order" if set(self.before) == {"input"} else f"{ops} moved across a write"
         return f"{ops}: {', '.join(self.what)} changed" if self.kind == "changed" else f"{ops} {self.kind}"
 
 
@@ -171,21 +184,29 @@ class Diff:
         """`812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64`, in one line."""
         return self.summarised()
 
-    def summarised(self, most: int = 6) -> str:
-        """`summary`, with the counts of at most so many operators."""
+    def summarised(self, most: int = 8) -> str:
+        """`summary`, with the counts of at most so many operators: fewer of them first, then more of them."""
         before, after = self.nodes
         change = f"{thousands(before)} {ARROW} " if before != after else ""
         nodes = f"{change}{thousands(after)} nodes"
         if self.is_empty:
             return f"{nodes}, no difference"
-        texts = [f"{name} {signed(count)}" for name, count in list(self.ops_delta.items())[:most]]
-        more = len(self.ops_delta) - most
+        texts = [f"{name} {signed(count)}" for name, count in _largest(self.ops_delta, most)]
+        more = len(self.ops_delta) - len(texts)
         texts += [f"{more} other operators"] if more > 0 else []
         changes = [place.changes for each in self.rewrites for place in each.places]
         changed = sum(len({change.before for change in some}) for some in changes)
         texts += [f"{thousands(changed)} changed in place"] if changed else []
-        texts += [f"{left} is {right}" for left, right in self.sizes]
+        texts += [f"size {left} {ARROW} {right}" for left, right in self.sizes]
         return ", ".join([nodes, *(texts or ["the same operators"])])
+
+
+def _largest(delta: Mapping[str, int], most: int) -> list[tuple[str, int]]:
+    """The largest changes, half of them of what there is less of, as far as there is that much."""
+    less = [pair for pair in delta.items() if pair[1] < 0]
+    more = [pair for pair in delta.items() if pair[1] > 0]
+    half = max(most // 2, most - len(more))
+    return less[:half] + more[: most - min(half, len(less))]
 
 
 def op_counts(table: NodeTable) -> Counter[str]:

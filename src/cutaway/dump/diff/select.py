@@ -44,6 +44,11 @@ class Compared:
     alike: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no difference."""
+        return self.diff is None or self.diff.is_empty
+
 
 def compare_step(dump: Dump, selector: str, ranges: Sequence[str] = ()) -> list[Compared]:
     """What a pass (or a stage) changed: each of its graphs against the one before it.
@@ -115,7 +120,7 @@ def compare_ranges(dump: Dump, selector: str, before: str, after: str) -> list[C
             f"{before} was in {_where(old)}, {after} in {_where(new)}",
             "compare two snapshots by their selectors",
         )
-    return [Compared(diff_pairs(pairs), (after,))]
+    return [Compared(diff_pairs(_with_repeated(dump, pairs) if len(pairs) > 1 else pairs), (after,))]
 
 
 def compare_dumps(before: Dump, after: Dump, selector: str, ranges: Sequence[str] = ()) -> list[Compared]:
@@ -142,8 +147,8 @@ def _steps(dump: Dump, selector: str, ranges: Sequence[str]) -> tuple[list[Snaps
     if not found:
         raise _nothing(dump, selector, ranges, list(known))
     changed = [name for name in found if name in dump.snapshots]
-    leaves = {name.rpartition("/")[2] for name in changed or found}
-    found = [name for name in found if name.rpartition("/")[2] in leaves]
+    leaves = {name.rpartition("/")[2] for name in changed}
+    found = [name for name in found if not leaves or name.rpartition("/")[2] in leaves]
     compilations = {wanted[name].compilation for name in found}
     if len(leaves) > 1 or len(compilations) > 1:
         choose(selector, found)

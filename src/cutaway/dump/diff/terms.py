@@ -57,9 +57,10 @@ class Terms:
         self.kind: list[int] = []
         self.constants: list[Hashable] = []
         graphs = {name: _inner(graph, labels, sizes) for name, graph in table.graphs.items()}
+        numbers = _numbers(table, sizes)
         for node in table.nodes:
             found: list[int] = []
-            skeleton = Skeleton(found, sizes, graphs)
+            skeleton = Skeleton(found, sizes, graphs, numbers)
             parts = (skeleton.of(node.args), skeleton.of(_sorted(node.kwargs)))
             self.refs.append([self.index[ref] for ref in found])
             target = _target(node, graphs)
@@ -88,6 +89,12 @@ class Terms:
         source = self.table.source(node)
         where = None if source is None else (source.function, source.code or source.line)
         return self.labels.of(("place", self.table.layer(node), where))
+
+
+def _numbers(table: NodeTable, sizes: Sizes) -> dict[int, int]:
+    """Ids of symbolic sizes -> numbers, where the other graph was compiled for a single size."""
+    found = {node.id: sizes.of(node.value) for node in table.nodes if isinstance(node.value, str)}
+    return {id_: number for id_, number in found.items() if isinstance(number, int)}
 
 
 def _target(node: Node, graphs: Mapping[str, int]) -> Hashable:
@@ -120,12 +127,14 @@ class Skeleton:
         refs: gets the ids of the nodes referred to, in order.
         sizes: how sizes are written.
         graphs: attribute name -> what the graph inside does.
+        numbers: id of a node that is a size -> the number that it is in the other graph.
     """
 
-    def __init__(self, refs: list[int], sizes: Sizes, graphs: Mapping[str, int]) -> None:
+    def __init__(self, refs: list[int], sizes: Sizes, graphs: Mapping[str, int], numbers: Mapping[int, int]) -> None:
         self.refs = refs
         self.sizes = sizes
         self.graphs = graphs
+        self.numbers = numbers
 
     def of(self, value: Any) -> Hashable:
         if value is None or isinstance(value, str):
@@ -141,6 +150,8 @@ class Skeleton:
     def _tagged(self, value: dict[str, Any]) -> Hashable:
         [(tag, inner)] = value.items()
         if tag == "node":
+            if inner in self.numbers:
+                return self.numbers[inner]
             self.refs.append(inner)
             return HOLE
         if tag == "sym":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cutaway.record.layers.fold import fold_layers
 from cutaway.record.layers.nest import Difference, Fold, Item, Key, Layer, nest
 from cutaway.record.layers.rows import Graph, Row
-from cutaway.record.layers.words import REFERENCE, short_bytes
+from cutaway.record.layers.words import short_bytes
 
 LEFT_COLUMN = 78
 TYPE_COLUMN = 32
@@ -163,13 +163,7 @@ class _Printer:
 
     def _right_hand_side(self, row: Row, inside: Layer | None = None) -> str:
         """The node's right-hand side with names; `inside` is the layer it is in when that is not shown."""
-        if not row.refs:
-            return row.text
-        parts = row.text.split(REFERENCE)
-        texts = [parts[0]]
-        for ref, part in zip(row.refs, parts[1:], strict=True):
-            texts += (self._name(self.graph.rows[ref], row, inside), part)
-        return "".join(texts)
+        return self.graph.written(row, lambda other: self._name(other, row, inside))
 
     def _name(self, row: Row, user: Row, inside: Layer | None) -> str:
         if row.weight:

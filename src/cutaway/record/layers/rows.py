@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cutaway.record.layers.words import ITEM_SIZES, right_hand_side, short_dtype, type_text
+from cutaway.record.layers.words import ITEM_SIZES, REFERENCE, right_hand_side, short_dtype, type_text
 
 Table = Mapping[str, Any]
 Path = tuple[tuple[str, str], ...]
@@ -90,6 +90,19 @@ class Graph:
         for length in shape:
             size = None if size is None else size * length
         return short_dtype(dtype), size
+
+    def written(self, row: Row, name: Callable[[Row], str]) -> str:
+        """A node's right-hand side, with a name for each node it refers to.
+
+        Args:
+            row: the node.
+            name: what to call another one.
+        """
+        if not row.refs:
+            return row.text
+        first, *parts = row.text.split(REFERENCE)
+        texts = [name(self.rows[ref]) + part for ref, part in zip(row.refs, parts, strict=True)]
+        return first + "".join(texts)
 
     def _count_uses(self) -> None:
         for place, row in enumerate(self.body):

@@ -87,7 +87,7 @@ def right_hand_side(node: Mapping[str, Any], refs: list[int]) -> str:
         node: a node of a node table.
         refs: gets the ids of the nodes referred to, in the order of the text.
     """
-    op, target = node["op"], str(node["target"])
+    op, target = node["op"], _without_reference(node["target"])
     if op == "get_attr":
         return f"self.{target}"
     args = [_value(arg, refs) for arg in node.get("args") or ()]
@@ -98,7 +98,8 @@ def right_hand_side(node: Mapping[str, Any], refs: list[int]) -> str:
     if op == "call_function" and target == "operator.getitem" and len(args) == 2:
         inner = args[1] if REFERENCE in args[1] else _index(node["args"][1])
         return _one_line(f"{args[0]}[{inner}]")
-    args += [f"{key}={_value(value, refs)}" for key, value in (node.get("kwargs") or {}).items()]
+    kwargs = (node.get("kwargs") or {}).items()
+    args += [f"{_without_reference(key)}={_value(value, refs)}" for key, value in kwargs]
     if op == "call_method" and args:
         return _one_line(f"{args[0]}.{target}({', '.join(args[1:])})")
     callee = f"self.{target}" if op == "call_module" else short_target(target)
@@ -126,7 +127,13 @@ def _value(value: Any, refs: list[int]) -> str:
         return "{" + ", ".join([f"{_value(key, refs)}: {_value(each, refs)}" for key, each in inner]) + "}"
     if tag == "slice":
         return f"slice({', '.join([_value(each, refs) for each in inner])})"
-    return f"self.{inner}" if tag == "graph" else str(inner)
+    return f"self.{_without_reference(inner)}" if tag == "graph" else _without_reference(inner)
+
+
+def _without_reference(value: Any) -> str:
+    """A text of a dump, which may hold anything, without the sign that stands for a reference."""
+    text = str(value)
+    return text.replace(REFERENCE, "\\0") if REFERENCE in text else text
 
 
 def _index(value: Any) -> str:
@@ -167,6 +174,12 @@ def _factors(expression: int | str) -> tuple[int, list[str]]:
     for part in parts:
         number *= int(part) if part.isdecimal() else 1
     return number, sorted(part for part in parts if not part.isdecimal())
+
+
+def block(fqn: str) -> str:
+    """The numbered layer that a layer is in: `layers.0` for `layers.0.mlp.act_fn`; without one the layer itself."""
+    match = _BLOCK.match(fqn)
+    return match[1] if match else fqn
 
 
 def blocks(layers: list[str]) -> list[str]:
