@@ -85,6 +85,6 @@ def _step(step: Step) -> dict[str, Any]:
         "ms": step.ms,
     }
     if not isinstance(step, Snapshot):
-        return {**common, **graph}
+        return {**common, **graph, "counts": step.counts, "notes": step.notes}
     more = {"graph": step.graph, "files": step.files, "same_as": step.same_as, "cached": step.cached}
     return {**common, **graph, **more, "coverage": step.coverage}

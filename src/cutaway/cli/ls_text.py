@@ -133,6 +133,7 @@ class _Rows:
 
     def _steps(self, steps: Sequence[Step]) -> list[Row]:
         snapshots = {step.selector for step in steps if isinstance(step, Snapshot)}
+        counts = {step.selector: step.counts for step in steps if isinstance(step, schema.PassRan)}
         rows: list[Row] = []
         idle = kernels = 0
         for step in steps:
@@ -149,7 +150,7 @@ class _Rows:
             if not listed and isinstance(step, Code) and step.kind == "kernel":
                 kernels += 1
                 continue
-            rows.append(_row(step))
+            rows.append(_row(step, counts.get(step.selector, {})))
         return rows + _counted(idle, "pass", "changed nothing") + _counted(kernels, "kernel", "")
 
 
@@ -159,7 +160,7 @@ def _counted(count: int, noun: str, verb: str) -> list[Row]:
     return [("dim", f"  {text} (--all lists them)")] if count else []
 
 
-def _row(step: Step) -> Row:
+def _row(step: Step, counts: Mapping[str, int]) -> Row:
     if isinstance(step, Code):
         made = sum(len(nodes) for nodes in step.kernels.values())
         what = f"of {made} nodes" if step.kind == "kernel" and made else step.kind
@@ -168,7 +169,14 @@ def _row(step: Step) -> Row:
     ms = "" if step.ms is None else f"{step.ms:.1f}"
     style = "green" if step.changed else "" if isinstance(step, Snapshot) else "dim"
     file = _file(step) if isinstance(step, Snapshot) else ""
-    return (style, [step.selector, str(step.node_count), _change(step), ms, file])
+    change = " · ".join(part for part in (_change(step), _counts(counts)) if part)
+    return (style, [step.selector, str(step.node_count), change, ms, file])
+
+
+def _counts(counts: Mapping[str, int], most: int = 4) -> str:
+    """What a pass counted, without what never happened."""
+    shown = [f"{number} {name}" for name, number in counts.items() if number]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
 def _change(step: Snapshot | schema.PassRan) -> str:

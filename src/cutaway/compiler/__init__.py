@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from cutaway.compiler.passes.inductor_pass import CutawayPass as CutawayPass
     from cutaway.compiler.passes.inductor_pass import InductorPass as InductorPass
     from cutaway.compiler.passes.manager import PassManager as PassManager
-    from cutaway.compiler.passes.manager import PostGradPassManager as PostGradPassManager
+    from cutaway.compiler.passes.order import after as after
+    from cutaway.compiler.passes.order import before as before
     from cutaway.compiler.run.context import BatchDescriptor as BatchDescriptor
     from cutaway.compiler.run.context import allow_capture as allow_capture
     from cutaway.compiler.run.context import batch_context as batch_context
@@ -73,7 +74,8 @@ _HOME = {
     "link.stitching": ("compile_execution_fn", "generate_execution_code"),
     "passes.context": ("PassContext", "PassReport", "get_pass_context", "pass_context"),
     "passes.inductor_pass": ("CutawayPass", "InductorPass"),
-    "passes.manager": ("PassManager", "PostGradPassManager"),
+    "passes.manager": ("PassManager",),
+    "passes.order": ("after", "before"),
     "run.context": ("BatchDescriptor", "allow_capture", "batch_context"),
     "run.cuda_graph": ("wrap_with_cudagraph_if_needed",),
     "split.item": ("SplitItem",),
@@ -103,12 +105,13 @@ __all__ = [
     "PassReport",
     "PiecewiseBackend",
     "PiecewiseCompileInterpreter",
-    "PostGradPassManager",
     "Range",
     "SplitItem",
     "Task",
+    "after",
     "allow_capture",
     "batch_context",
+    "before",
     "compile",
     "compile_execution_fn",
     "generate_execution_code",

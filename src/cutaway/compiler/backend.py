@@ -34,7 +34,8 @@ from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
 from cutaway.compiler.passes.context import pass_context
-from cutaway.compiler.passes.manager import PassManager, PassStep, PostGradPassManager, PreGradPassManager
+from cutaway.compiler.passes.functionalization import check_donations
+from cutaway.compiler.passes.manager import SETTINGS, PassManager, PassStep
 from cutaway.compiler.passes.order import arrange
 from cutaway.compiler.progress import Progress
 from cutaway.compiler.run.cuda_graph import maybe_use_cudagraph_partition_wrapper, wrap_with_cudagraph_if_needed
@@ -81,13 +82,12 @@ class CutawayBackend:
 
     def _passes(self) -> dict[str, PassManager]:
         """What runs where in Inductor."""
-        pre_grad, post_grad = arrange(self.config)
-        debug = self.config.debug
-        found = {
-            "pre_grad_custom_pass": PreGradPassManager(pre_grad, self._ran_pass, debug),
-            "post_grad_custom_post_pass": PostGradPassManager(post_grad, self._ran_pass, debug),
+        rounds = arrange(self.config).items()
+        return {
+            SETTINGS[name]: PassManager(passes, name, self._ran_pass, self.config.debug)
+            for name, passes in rounds
+            if passes
         }
-        return {setting: manager for setting, manager in found.items() if manager.passes}
 
     def _ran_pass(self, when: Literal["begin", "end"], gm: fx.GraphModule, step: PassStep) -> None:
         self.observer.ran_pass(when, gm, step)
@@ -143,6 +143,7 @@ class CutawayBackend:
         self.session.counters.graphs_seen += 1
         ranges = make_ranges(self.config)
         check_dynamic(gm, self.marked)
+        check_donations(gm)  # before it is cut: in a piece, a later use may be out of sight
         batch = batch_symbol(gm, self.marked)
         if not self.captures_again:
             check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)

@@ -6,6 +6,7 @@ its stages; with none on, every method here does nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,16 +14,23 @@ from itertools import count
 from typing import Any
 
 from torch import fx
+from torch.fx.node import map_aggregate, map_arg
 
+from cutaway import torch_internals
 from cutaway.compiler.capture.regions import inline_regions
 from cutaway.compiler.config import CompilationConfig
+from cutaway.compiler.passes.context import get_pass_context
 from cutaway.compiler.passes.manager import PassStep
+from cutaway.ops import IrOp, ir_op_of
 from cutaway.record.context import Host, at
 from cutaway.record.environment import plain
 from cutaway.record.hooks import Hooks
 from cutaway.record.recorder import Recorder
 from cutaway.record.recording import active
 from cutaway.record.split import comment_execution_code, record_split
+from cutaway.record.values import concrete, described, node_value
+
+_log = logging.getLogger(__name__)
 
 
 class CompilerHost(Host):
@@ -34,8 +42,44 @@ class CompilerHost(Host):
         self.config = config
         self.model = model
 
+        self._providers: dict[Any, str | None] = {}
+
     def configuration(self) -> dict[str, Any]:
         return {"model": self.model, "cutaway": plain(self.config)}
+
+    def provider(self, node: fx.Node) -> str | None:
+        """The provider that lowering will choose for a node of ours, as far as can be told without it.
+
+        ``supports_args`` sees sizes as the numbers that they were captured with, so that asking adds no guard; the
+        lowering asks for all sizes of the range. Where the two differ, the recording has a finding.
+        """
+        op = ir_op_of(node) if node.op == "call_function" else None
+        if op is None:
+            return None
+        try:
+            args = op.with_defaults(map_arg(node.args, node_value), map_arg(node.kwargs, node_value))
+            key = (op.name, op.priority, *(map_aggregate(arg, described) for arg in args))
+            if key not in self._providers:
+                self._providers[key] = self._asked(op, args)
+            return self._providers[key]
+        except Exception as error:  # noqa: BLE001  (a check of the user's, or an argument that nobody can describe)
+            _log.debug("no provider of %s can be foretold: %r", node, error)
+            return None
+
+    def _asked(self, op: IrOp, args: tuple[Any, ...]) -> str:
+        with torch_internals.no_tracing_fake_mode():
+            return op.dispatch(*(map_aggregate(arg, concrete) for arg in args)).provider
+
+    def donated_inputs(self) -> list[int]:
+        try:
+            return sorted(get_pass_context().donated_inputs)
+        except LookupError:  # not within a piece
+            return []
+
+    def module_that_registers(self, overload: Any) -> str | None:
+        """The module with the op's own definition."""
+        op = ir_op_of(overload)
+        return None if op is None else str(op.impls["native"].function.__module__)
 
 
 @dataclass
@@ -99,8 +143,9 @@ class Observer:
             if when == "begin":
                 recorder.guarded(hooks.begin_pass)(gm)
             else:
-                providers = step.report.providers or None
-                recorder.guarded(hooks.end_pass)(stage, gm, step.name, leaf, step.number, providers=providers)
+                report = step.report
+                told = {"providers": report.providers or None, "counts": report.counts, "notes": report.notes}
+                recorder.guarded(hooks.end_pass)(stage, gm, step.name, leaf, step.number, **told)
 
     @contextmanager
     def piece(self, name: str, span: str) -> Generator[None]:

@@ -128,7 +128,15 @@ class SnapshotTaken(GraphStep, tag="snapshot"):
 
 
 class PassRan(GraphStep, tag="pass"):
-    """A pass ran, whether or not it changed anything."""
+    """A pass ran, whether or not it changed anything.
+
+    Attributes:
+        counts: what it counted: `matches` of a fusion, `hits` and `misses` of a cache.
+        notes: what else it had to say.
+    """
+
+    counts: dict[str, int] = {}
+    notes: dict[str, Any] = {}
 
 
 class CodeWritten(Step, tag="code"):

@@ -347,6 +347,8 @@ class Hooks:
         failed: bool = False,
         providers: Mapping[str, str] | None = None,
         whole: bool = True,
+        counts: Mapping[str, int] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         """A pass is over: a snapshot when it changed the graph, an event always.
 
@@ -365,7 +367,7 @@ class Hooks:
         self._spent(started)
         if failed:
             self.recorder.metric("pass_failed", {"pass": name, "changed": changed})
-        run = PassRun(name, leaf, number, 1e3 * (started - closed.entered), providers)
+        run = PassRun(name, leaf, number, 1e3 * (started - closed.entered), providers, counts or {}, notes or {})
         self.recorder.ran(stage, gm, run, changed, frozen, whole)
 
     def _spent(self, started: float) -> None:

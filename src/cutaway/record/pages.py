@@ -87,7 +87,7 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
             *_piece_rows(rows, equal),
         ]
     heading = None
-    for (piece, compile_range, phase), group in _groups(rows).items():
+    for (piece, compile_range, phase), group in _groups(rows, _repeated(compilation)).items():
         folder = _folder(group, compilation.root.folder)
         if piece != heading or heading is None:
             facts = (piece or "the whole graph", compilation.piece_layers.get(piece or ""), folder.partition("/")[0])
@@ -111,7 +111,7 @@ def _folder(rows: list[dict[str, Any]], root: str) -> str:
 
 def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> list[str]:
     """Pieces whose code was generated although an equal piece had it already."""
-    repeated = {row["piece"] for row in rows if row.get("stage") == "piece" and row.get("same_as")}
+    repeated = _repeated(compilation)
     again = [row for row in rows if row.get("kind") == "output_code" and row["piece"] in repeated and not row["cached"]]
     if not again:
         return []
@@ -146,10 +146,14 @@ def _piece_rows(rows: list[dict[str, Any]], equal: Mapping[str, list[str]]) -> l
     ]
 
 
-def _groups(rows: list[dict[str, Any]]) -> dict[tuple[Any, Any, Any], list[dict[str, Any]]]:
+def _repeated(compilation: Compilation) -> set[str]:
+    """Pieces that repeat an earlier one."""
+    return {piece for piece, others in compilation.equal_pieces.items() if others and min(others) < piece}
+
+
+def _groups(rows: list[dict[str, Any]], repeated: set[str]) -> dict[tuple[Any, Any, Any], list[dict[str, Any]]]:
     """Rows by piece, range and phase, pieces in order; one that repeats another is left to the table of pieces."""
     groups: dict[tuple[Any, Any, Any], list[dict[str, Any]]] = {}
-    repeated = {row["piece"] for row in rows if row.get("stage") == "piece" and row.get("same_as")}
     for row in rows:
         if row["piece"] in repeated:
             continue
@@ -177,6 +181,7 @@ def _table(rows: list[dict[str, Any]], folder: str) -> list[str]:
     cells = [("stage", "nodes", "change", "ms", "file")]
     idle: list[dict[str, Any]] = []
     kernels: list[dict[str, Any]] = []
+    counts = {row["selector"]: row["counts"] for row in rows if row["event"] == "pass"}
     for row in rows:
         if row["event"] == "pass":
             idle += [] if row["changed"] else [row]
@@ -186,7 +191,7 @@ def _table(rows: list[dict[str, Any]], folder: str) -> list[str]:
             continue
         cells += _idle_cells(idle)
         idle = []
-        cells.append(_cells(row, folder.rstrip("/")))
+        cells.append(_cells(row, folder.rstrip("/"), counts.get(row["selector"], {})))
     cells += _idle_cells(idle)
     if kernels:
         nodes = sum(len(names) for row in kernels for names in row["kernels"].values())
@@ -214,7 +219,7 @@ def _idle_cells(rows: list[dict[str, Any]]) -> list[tuple[str, str, str, str, st
     return [(f"*{len(rows)} pass{'es' if len(rows) > 1 else ''} changed nothing*", "", "", "", "")]
 
 
-def _cells(row: dict[str, Any], folder: str) -> tuple[str, str, str, str, str]:
+def _cells(row: dict[str, Any], folder: str, counts: Mapping[str, int]) -> tuple[str, str, str, str, str]:
     scope = row["scope"]
     name = row["selector"].removeprefix(scope).lstrip("/")
     place = next((file["path"].removeprefix(f"{folder}/") for file in row["files"] if file["kind"] != "nodes"), "")
@@ -225,6 +230,7 @@ def _cells(row: dict[str, Any], folder: str) -> tuple[str, str, str, str, str]:
     if row["files"]:
         place += " + .layers.txt"
     change = texts.delta_text(row["ops_delta"], 4) or ("rewritten, same op counts" if row["changed"] else "")
+    change = " · ".join(part for part in (change, texts.counts_text(counts)) if part)
     if row["stage"] == "after_split":
         change = "the pieces and their order"
     return (name, str(row["nodes"]), change, "" if row["ms"] is None else f"{row['ms']:.1f}", place)

@@ -8,7 +8,7 @@ to the manifest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -36,6 +36,8 @@ class PassRun:
         number: its place in the order, as its owner counts.
         ms: how long it took, in milliseconds.
         providers: which provider each lowered node took, when the pass lowers.
+        counts: what the pass counted, such as ``matches``.
+        notes: what else it has to say, as JSON.
     """
 
     name: str
@@ -43,6 +45,8 @@ class PassRun:
     number: int | None
     ms: float
     providers: Mapping[str, str] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Recorder(Session):
@@ -228,6 +232,8 @@ class Recorder(Session):
         scope = compilation.scope(place.piece, place.range)
         previous = scope.previous(scope.phase)
         before = previous.counts if previous else {}
+        if run.providers is not None and previous is not None:
+            self._compare_providers(run.name, run.providers, previous)
         if changed and whole and not (previous is not None and same(previous.remembered.frozen, frozen)):
             self.graph(stage, gm, after=run, frozen=frozen)
         latest = scope.previous(scope.phase) if whole else None
@@ -243,8 +249,20 @@ class Recorder(Session):
             "nodes": len(gm.graph.nodes),
             "ops_delta": ops_delta(before, latest.counts) if changed and latest is not None else {},
             "ms": round(run.ms, 3),
+            "counts": dict(run.counts),
+            "notes": dict(run.notes),
         }
         self.row(compilation, scope, "pass", facts)
+
+    def _compare_providers(self, name: str, taken: Mapping[str, str], before: Track) -> None:
+        """A finding for each node that got another provider than was foretold of it."""
+        remembered = before.remembered
+        for node, expected in before.facts["providers"].items():
+            if taken.get(node, expected) != expected:
+                layer = remembered.rows[remembered.names[node]].get("layer") if node in remembered.names else None
+                facts = {"node": node, "layer": None if layer is None else remembered.layers[layer][-1]}
+                facts |= {"expected": expected, "taken": taken[node]}
+                self.metric("finding", {"kind": "provider", "pass": name, **facts})
 
     # -- generated text ---------------------------------------------------------------------------------
 

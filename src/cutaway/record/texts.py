@@ -116,6 +116,12 @@ def delta_text(delta: Mapping[str, int], limit: int = 8) -> str:
     return ", ".join(shown) + (f" and {len(delta) - limit} more" if len(delta) > limit else "")
 
 
+def counts_text(counts: Mapping[str, int], limit: int = 4) -> str:
+    """``3 matches, 2 hits``: what a pass counted, without what never happened."""
+    shown = [f"{number} {name}" for name, number in counts.items() if number]
+    return ", ".join(shown[:limit]) + (f" and {len(shown) - limit} more" if len(shown) > limit else "")
+
+
 def title(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     """The first line of a structured trace."""
     selector = facts["selector"].partition("/")[2] or facts["selector"]

@@ -141,11 +141,14 @@ class Adapter:
             return True
         early = self.recorder.scope().part == "pre_grad"
         leaf = ".".join(part for part in ("pre_grad" if early else "post_grad", number, pass_name) if part)
-        found = torch_internals.caller(lambda names: hasattr(names.get("self"), "selected_impls"), depth=12)
-        by_op: Mapping[str, Mapping[str, str]] = found["self"].selected_impls if found else {}
+        found = torch_internals.caller(lambda names: hasattr(names.get("self"), "pass_name"), depth=12)
+        that: Any = found["self"] if found else None
+        by_op: Mapping[str, Mapping[str, str]] = getattr(that, "selected_impls", {})
         taken = {node: provider for nodes in by_op.values() for node, provider in nodes.items()}
+        counts = {"matches": int(that.matched_count)} if hasattr(that, "matched_count") else {}
         stage = "pre_grad_pass" if early else "custom_pass"
-        self.hooks.end_pass(stage, gm, pass_name, leaf, int(number) if number else None, providers=taken or None)
+        place = int(number) if number else None
+        self.hooks.end_pass(stage, gm, pass_name, leaf, place, providers=taken or None, counts=counts)
         return True
 
     def execution_code(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:

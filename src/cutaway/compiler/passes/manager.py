@@ -8,19 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from torch import fx
 
 from cutaway import torch_internals
 from cutaway.compiler.passes.context import PassReport, get_pass_context
-from cutaway.compiler.passes.inductor_pass import InductorPass, as_pass
+from cutaway.compiler.passes.inductor_pass import CallablePass, InductorPass, as_pass
 from cutaway.errors import CompileError, CutawayError
 from cutaway.identity.sources import digest
 
 _log = logging.getLogger(__name__)
 
-Round = Literal["pre_grad", "post_grad"]
+Round = Literal["pre_grad", "post_grad_pre", "post_grad"]
+"""When passes run: before AOTAutograd; over the last graph before Inductor's own patterns; after all of them."""
+
+SETTINGS: dict[Round, str] = {
+    "pre_grad": "pre_grad_custom_pass",
+    "post_grad_pre": "post_grad_custom_pre_pass",
+    "post_grad": "post_grad_custom_post_pass",
+}
+"""Which entry of ``torch._inductor.config`` takes the passes of a round."""
 
 
 @dataclass
@@ -28,7 +36,7 @@ class PassStep:
     """One run of one pass.
 
     Attributes:
-        round: whether it runs before AOTAutograd or over the last graph.
+        round: when it runs.
         number: its place in the round.
         name: of the pass.
         report: what it said.
@@ -50,14 +58,16 @@ class PassManager(InductorPass):
 
     Args:
         passes: them, in order; functions are wrapped in a :class:`CallablePass`.
+        when: they run.
         watch: told when a pass begins and ends: recorder and counters listen there.
-        debug: check the graph after every pass.
+        debug: check the graph after every pass; otherwise, only after those that are not ours.
     """
 
-    round: ClassVar[Round] = "post_grad"
-
-    def __init__(self, passes: Sequence[Any], watch: Watch | None = None, debug: bool = False) -> None:
+    def __init__(
+        self, passes: Sequence[Any], when: Round = "post_grad", watch: Watch | None = None, debug: bool = False
+    ) -> None:
         self.passes = [as_pass(one) for one in passes]
+        self.round: Round = when
         self.watch = watch
         self.debug = debug
 
@@ -91,8 +101,8 @@ class PassManager(InductorPass):
                 f'correct it, or switch it off: off=["pass:{one.name}"]',
             ) from error
         step.seconds = perf_counter() - began
-        if self.debug:
-            check_graph(graph, one.name, self.round)
+        if self.debug or not _is_ours(one):
+            check_graph(graph, one.name, values=self.debug and self.round != "pre_grad")
         if before is not None:
             _log_step(step, before, _ops(graph))
         if self.watch is not None and gm is not None:
@@ -112,26 +122,21 @@ class PassManager(InductorPass):
 
     def __getstate__(self) -> dict[str, Any]:
         """torch pickles passes into its own cache keys; who watches is no part of them."""
-        return {"passes": self.passes, "watch": None, "debug": self.debug}
+        return {**vars(self), "watch": None}
 
 
-class PreGradPassManager(PassManager):
-    """Over the graph as it was captured, before AOTAutograd makes it functional and takes it apart into ATen ops."""
-
-    round = "pre_grad"
+def _is_ours(one: InductorPass) -> bool:
+    return type(one).__module__.startswith("cutaway.") and not isinstance(one, CallablePass)
 
 
-class PostGradPassManager(PassManager):
-    """Over the last graph of a piece, functional ATen ops, after all of Inductor's own passes over it."""
-
-
-def check_graph(graph: fx.Graph, name: str, stage: Round = "post_grad") -> None:
+def check_graph(graph: fx.Graph, name: str, values: bool = True) -> None:
     """Hold a graph to what Inductor takes for granted.
 
     Args:
         graph: what a pass left.
         name: of the pass.
-        stage: where it ran; what a node computes stands in ``meta["val"]`` of the last graph alone.
+        values: whether every node must have ``meta["val"]``, as from AOTAutograd on. Inductor makes what is missing,
+            when all passes have run.
 
     Raises:
         CompileError: a node uses one that comes after it or was erased, or has no value; it is printed.
@@ -141,10 +146,10 @@ def check_graph(graph: fx.Graph, name: str, stage: Round = "post_grad") -> None:
         graph.lint()
     except Exception as error:
         raise CompileError(f"the pass {name} left a graph that is none", str(error), cure) from error
-    for node in graph.nodes if stage == "post_grad" else ():
+    for node in graph.nodes if values else ():
         if node.op == "call_function" and "val" not in node.meta and not torch_internals.is_higher_order(node.target):
             what = f"the pass {name} left a node without a value: {node.format_node()}"
-            raise CompileError(what, 'Inductor reads dtype and sizes from meta["val"]', cure)
+            raise CompileError(what, 'other passes read dtype and sizes from meta["val"]', cure)
 
 
 def _ops(graph: fx.Graph) -> Counter[str]:

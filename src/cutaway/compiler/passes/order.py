@@ -13,6 +13,7 @@ from torch import fx
 
 from cutaway.compiler.config import CompilationConfig, Part
 from cutaway.compiler.passes.inductor_pass import InductorPass, as_pass
+from cutaway.compiler.passes.manager import Round
 from cutaway.errors import ConfigError
 
 Side = Literal["before", "after"]
@@ -39,10 +40,29 @@ class Entry:
 
 
 #: Before AOTAutograd, over a piece as it was captured.
-PRE_GRAD: tuple[Entry, ...] = ()
+PRE_GRAD: tuple[Entry, ...] = (
+    Entry("inplace_functionalization", "functionalization:InplaceFunctionalization", always=True),
+)
 
-#: Over the last graph of a piece: ATen ops, functional; after all that Inductor does to it.
-POST_GRAD: tuple[Entry, ...] = ()
+#: Over the last graph of a piece, functional ATen ops, before Inductor's own patterns: these take an addition into the
+#: matrix product before it, where it can no longer be fused into the normalisation behind it.
+POST_GRAD_PRE: tuple[Entry, ...] = (
+    Entry("no_op_elimination", "no_op_elimination:NoOpElimination"),
+    Entry("split_coalescing", "split_coalescing:SplitCoalescing"),
+)
+
+#: Over the same graph, after all that Inductor does to it.
+POST_GRAD: tuple[Entry, ...] = (
+    Entry("ir_lowering", "lowering:IrLowering", always=True),
+    Entry("clone_elimination", "clone_elimination:CloneElimination"),
+    Entry("dead_code_elimination", "dead_code:DeadCodeElimination"),
+)
+
+ROUNDS: dict[Round, tuple[Entry, ...]] = {
+    "pre_grad": PRE_GRAD,
+    "post_grad_pre": POST_GRAD_PRE,
+    "post_grad": POST_GRAD,
+}
 
 
 @dataclass(frozen=True)
@@ -87,22 +107,23 @@ class _Slot:
     follows: str | None = None
 
 
-def arrange(config: CompilationConfig) -> tuple[list[InductorPass], list[InductorPass]]:
-    """The passes that run before AOTAutograd, and those over the last graph, in order.
+def arrange(config: CompilationConfig) -> dict[Round, list[InductorPass]]:
+    """The passes of each round, in order.
 
-    A user's passes stand at the end, but for those that are placed; what is switched off is left out, after the
+    A user's passes stand at the very end, but for those that are placed; what is switched off is left out, after the
     others have found their places by it.
 
     Raises:
         ConfigError: a pass is to run beside one that does not exist, or one that does not exist is switched off.
     """
-    rounds = [[_Slot(entry.make(), entry.always) for entry in entries] for entries in (PRE_GRAD, POST_GRAD)]
+    rounds: dict[Round, list[_Slot]] = {
+        name: [_Slot(entry.make(), entry.always) for entry in entries] for name, entries in ROUNDS.items()
+    }
     given = [as_pass(one) for one in config.post_grad_passes]
-    rounds[1] += [_Slot(one) for one in given if not isinstance(one, Placed)]
-    _place([one for one in given if isinstance(one, Placed)], rounds)
-    _check_switches(config, [slot.one.name for slots in rounds for slot in slots])
-    pre_grad, post_grad = ([slot.one for slot in slots if not _is_off(config, slot)] for slots in rounds)
-    return pre_grad, post_grad
+    rounds["post_grad"] += [_Slot(one) for one in given if not isinstance(one, Placed)]
+    _place([one for one in given if isinstance(one, Placed)], list(rounds.values()))
+    _check_switches(config, [slot.one.name for slots in rounds.values() for slot in slots])
+    return {name: [slot.one for slot in slots if not _is_off(config, slot)] for name, slots in rounds.items()}
 
 
 def _place(waiting: Sequence[Placed], rounds: Sequence[list[_Slot]]) -> None:
