@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from cutaway.cli.compare import compare
+from cutaway.cli.diff import diff
 from cutaway.cli.find import find
 from cutaway.cli.ls import ls
 from cutaway.cli.ops import ops
@@ -34,6 +36,8 @@ app = typer.Typer(
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
 app.command()(ls)
 app.command()(show)
+app.command()(diff)
+app.command()(compare)
 app.command(context_settings={"ignore_unknown_options": True})(find)
 app.command()(verify)
 app.command()(ops)
