@@ -45,7 +45,9 @@ def _setting(setting: Setting) -> list[str]:
 def _beyond(mine: Sequence[Any], other: Sequence[Any], comma: str) -> str:
     """What one list has and another has not."""
     more = [str(each) for each in mine if each not in other]
-    return f"{len(mine)} entries" + (f", only here {comma.join(more)}" if more else "")
+    return f"{len(mine)} {'entry' if len(mine) == 1 else 'entries'}" + (
+        f", only here {comma.join(more)}" if more else ""
+    )
 
 
 def _value(value: Any) -> str:

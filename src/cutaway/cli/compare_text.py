@@ -104,7 +104,10 @@ def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
         yield [(pair.name, "bold"), (f": only in {side}{_extent(compilation)}", "red")]
         return
     other = f" (A: {pair.a.name})" if pair.a.name != pair.b.name else ""
-    yield [(pair.name, "bold"), (other + (": the same" if pair.same and pair.same_texts else ":"), "")]
+    if pair.same and pair.same_texts and not everything:
+        yield [(pair.name, "bold"), (f"{other}: the same{_size(pair)}", "")]
+        return
+    yield [(pair.name, "bold"), (f"{other}:", "")]
     yield from _range_lines(pair)
     yield from _course_lines("whole graph", pair.whole, everything)
     same = [group for group in pair.pieces if not _differs(group) and not everything]
@@ -116,6 +119,14 @@ def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
     for group in pair.pieces:
         if group not in same:
             yield from _group_lines(group, everything)
+
+
+def _size(pair: CompilationPair) -> str:
+    """How much of it there is, in brackets."""
+    pieces = sum(len(group.a) for group in pair.pieces)
+    parts = [_counted(pieces, "piece") if pieces else "", _ranges([each.a for each in pair.ranges if each.a])]
+    said = ", ".join(part for part in parts if part)
+    return f" ({said})" if said else ""
 
 
 def _extent(compilation: Compilation | None) -> str:
@@ -216,7 +227,7 @@ def _span(span: Span, told: set[tuple[str | None, str | None]]) -> Iterator[str]
         told.add(_graphs(both))
     if span.next is not None:
         yield f"the same again from {span.next.name} on"
-    elif both is not None and span.pairs[-1] is not both:
+    elif both is not None and _graphs(span.pairs[-1]) != _graphs(both):
         yield f"at the end, {last}: {difference(span.pairs[-1])}"
 
 
@@ -245,7 +256,7 @@ def _range(compiled: Compiled) -> str:
 
 
 def _ranges(names: Sequence[str]) -> str:
-    return f"{'range' if len(names) == 1 else 'ranges'} {', '.join(names)}"
+    return f"{'range' if len(names) == 1 else 'ranges'} {_cut(names)}" if names else ""
 
 
 def _pieces(a: Sequence[str], b: Sequence[str]) -> str:

@@ -410,7 +410,10 @@ class TestSettings:
             ("instance_id", 1795258240263256308, 1795258319709624838, True),
             ("cache_dtype", "auto", "fp8", False),
             ("model", "/models/a", "/models/b", False),
+            ("VLLM_DEBUG_DUMP_PATH", "old", "new", True),
+            ("hf_config_path", "/a", "/b", False),
             ("cache_dir", "/a", None, False),
+            ("cache_dir", "/a", 3, False),
             ("root_seed", 1, 2, False),
         ],
     )

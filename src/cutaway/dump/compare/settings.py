@@ -11,10 +11,10 @@ from cutaway.dump.reader import Dump
 from cutaway.errors import DumpError
 
 _MISSING: Any = object()
-_OF_A_RUN = re.compile(
-    r"(?:^|[._])(?:cache|dump|dir|path|folder|tmp|temp|root|ident|id|uuid|run|pid|port|addr|address|socket|time)s?(?:$|[._])",
-    re.IGNORECASE,
-)
+_PLACE = re.compile(r"(?:cache|dump|tmp|temp).*(?:dir|root|path|folder)|CUTAWAY_(?:DUMP|RUN)$", re.IGNORECASE)
+"""Names of places that a run writes to: they differ in any two runs, whatever they are."""
+_OF_A_RUN = re.compile(r"cache|dump|tmp|temp|ident|(?:^|[._])(?:id|uuid|pid|port|addr|socket)s?$", re.IGNORECASE)
+"""Names of what may differ in any two runs: it does when only a path or a long number in it is another."""
 _PATH = re.compile(r"/[^\s:'\",\]]+")
 _NUMBER = re.compile(r"[0-9a-fA-F]{16,}|\d{9,}")
 _DEEPEST = 40
@@ -86,7 +86,13 @@ def _differences(a: Any, b: Any, name: str, depth: int = 0) -> Iterator[Setting]
     elif a is _MISSING or b is _MISSING:
         yield Setting(name, None, b, "b") if a is _MISSING else Setting(name, a, None, "a")
     else:
-        yield Setting(name, a, b, None, bool(_OF_A_RUN.search(name)) and _general(a) == _general(b))
+        yield Setting(name, a, b, None, _is_of_a_run(name, a, b))
+
+
+def _is_of_a_run(name: str, a: Any, b: Any) -> bool:
+    if isinstance(a, str) and isinstance(b, str) and _PLACE.search(name.rpartition(".")[2]):
+        return True
+    return bool(_OF_A_RUN.search(name.rpartition(".")[2])) and _general(a) == _general(b)
 
 
 def _general(value: Any) -> str:
