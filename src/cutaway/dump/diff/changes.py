@@ -68,12 +68,16 @@ class Comparison:
             changes = list(self._changes(left, pairing.of_before[left]))
             if changes:
                 self.changes[left] = changes
-        for left in _out_of_order(self._inputs()) if not pairing.cut else ():
+        for left in self._moved_inputs() if not pairing.cut else ():
             self.changes.setdefault(left, []).append(self._change(left, pairing.of_before[left], "order"))
 
-    def _inputs(self) -> list[tuple[int, int]]:
+    def _moved_inputs(self) -> list[int]:
         nodes = self.pairing.before.nodes
-        return sorted(pair for pair in self.pairing.of_before.items() if nodes[pair[0]].op == "placeholder")
+        pairs = [pair for pair in self.pairing.of_before.items() if nodes[pair[0]].op == "placeholder"]
+        if not self.pairing.flipped:
+            return _out_of_order(sorted(pairs))
+        moved = _out_of_order(sorted((right, left) for left, right in pairs))
+        return sorted(self.pairing.of_after[right] for right in moved)
 
     def _changes(self, left: int, right: int) -> Iterator[Change]:
         terms = self.pairing.before, self.pairing.after

@@ -96,6 +96,6 @@ def _came_from(snapshot: Snapshot) -> str | None:
 
 def _places(ids: Sequence[Iterable[int] | None], before: NodeTable, after: NodeTable) -> Stems | None:
     places: Mapping[int, int] = {node.id: place for place, node in enumerate(before.nodes)}
-    if len(ids) != len(after.nodes):
+    if len(ids) != len(after.nodes) or not any(ids):
         return None
     return [frozenset(places[each] for each in some or () if each in places) for some in ids]

@@ -10,6 +10,7 @@ from functools import cached_property
 import msgspec
 
 from cutaway.dump.diff.changes import Change, Comparison
+from cutaway.dump.diff.groups import Groups
 from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.regions import Region, regions
 from cutaway.dump.diff.result import Kind, Place, Rewrite, op_name
@@ -65,21 +66,15 @@ def find(
 
 
 def _together(pairing: Pairing, changes: Mapping[int, Sequence[Change]]) -> Iterator[list[Change]]:
-    """Changes of the same kind in nodes that read each other."""
+    """Changes of the same kinds in nodes that read each other, before or after; of a name, each by itself."""
     kinds = {index: frozenset(change.what for change in some) for index, some in changes.items()}
-    renamed = [index for index in sorted(changes) if tuple(kinds[index]) == ("target",)]
-    yield from (list(changes[index]) for index in renamed)
-    changes = {index: some for index, some in changes.items() if index not in set(renamed)}
-    group: dict[int, int] = {}
-    for index in sorted(changes):
-        near = [group[ref] for ref in pairing.before.refs[index] if ref in group and kinds[ref] == kinds[index]]
-        group[index] = min(near, default=index)
-        if len(set(near)) > 1:
-            group.update({other: group[index] for other, root in group.items() if root in near})
-    members: dict[int, list[Change]] = {}
-    for index in sorted(changes):
-        members.setdefault(group[index], []).extend(changes[index])
-    yield from members.values()
+    groups = Groups(sorted(changes))
+    for index in changes:
+        after = (pairing.of_after.get(ref, -1) for ref in pairing.after.refs[pairing.of_before[index]])
+        for other in (*pairing.before.refs[index], *after):
+            if other in changes and kinds[other] == kinds[index] and tuple(kinds[index]) != ("target",):
+                groups.join(index, other)
+    yield from ([change for index in members for change in changes[index]] for members in groups.members())
 
 
 class _One:

@@ -18,6 +18,7 @@ class Pairing:
         kin: (place before, place after) of nodes of which it is recorded that one stems from the other.
         apart: places before and after of nodes that are not looked at by structure.
         equal: how many nodes compute the same from the same in both graphs.
+        flipped: the pairs were found the other way round; what is a choice among equals is made that way, too.
         cut: one graph is a part of a larger one, whose inputs stand in no order that means anything.
     """
 
@@ -29,7 +30,7 @@ class Pairing:
         self.kin: list[tuple[int, int]] = []
         self.apart: tuple[set[int], set[int]] = set(), set()
         self.equal = 0
-        self.cut = False
+        self.flipped = self.cut = False
         self._free = list(range(len(before))), list(range(len(after)))
 
     def pair(self, left: int, right: int) -> bool:
@@ -62,7 +63,7 @@ class Pairing:
         found.of_before, found.of_after = self.of_after, self.of_before
         found.kin = [(right, left) for left, right in self.kin]
         found.apart = self.apart[1], self.apart[0]
-        found.equal, found.cut = self.equal, self.cut
+        found.equal, found.flipped, found.cut = self.equal, not self.flipped, self.cut
         return found
 
     def result(self) -> Matching:

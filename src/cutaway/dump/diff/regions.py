@@ -8,10 +8,11 @@ norm of a model makes them one group where each feeds the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cutaway.dump.diff.changes import Use
+from cutaway.dump.diff.groups import Groups
 from cutaway.dump.diff.pairing import Pairing
 
 
@@ -42,11 +43,11 @@ def regions(pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
     """
     gone, new = pairing.left(), pairing.right()
     items: list[Item] = [*((0, index) for index in gone), *((1, index) for index in new)]
-    groups = _Groups(items)
+    groups = Groups(items)
     for left, right in pairing.kin:
         if (0, left) in groups and (1, right) in groups:
             groups.join((0, left), (1, right))
-    recorded = {item for item in items if len(groups.sides(item)) == 2}
+    recorded = {item for members in groups.members() if _is_whole(members) for item in members}
     edges = _edges(pairing, gone, 0) + _edges(pairing, new, 1)
     for one, other in edges:
         if one not in recorded and other not in recorded:
@@ -55,8 +56,31 @@ def regions(pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
         one, other = (0, use.old), (1, use.new)
         if one in groups and other in groups and not (one in recorded and other in recorded):
             groups.join(one, other)
+    for one, other in _sinks(pairing, groups, uses):
+        groups.join(one, other)
     found = [part for members in groups.members() for part in _parted(members, pairing, edges, uses)]
     return _sorted(found, pairing, uses)
+
+
+def _sinks(pairing: Pairing, groups: Groups[Item], uses: Sequence[Use]) -> Iterator[tuple[Item, Item]]:
+    """Groups that nobody reads (they write into what they are given) and that read the same: one replaced the other."""
+    read = {groups.root((0, use.old)) for use in uses if (0, use.old) in groups}
+    read |= {groups.root((1, use.new)) for use in uses if (1, use.new) in groups}
+    waiting: dict[frozenset[int], list[Item]] = {}
+    found: list[tuple[frozenset[int], Item]] = []
+    for members in groups.members():
+        item = members[0]
+        if groups.root(item) in read or _is_whole(members):
+            continue
+        terms = (pairing.before, pairing.after)[item[0]]
+        refs = [ref for _, index in members for ref in terms.refs[index]]
+        known = [ref if item[0] == 0 else pairing.of_after.get(ref) for ref in refs]
+        values = frozenset(ref for ref in known if ref is not None and ref in pairing.of_before)
+        if item[0] == 0:
+            waiting.setdefault(values, []).append(item)
+        else:
+            found.append((values, item))
+    yield from ((one, item) for values, item in found if values for one in waiting.get(values, ()))
 
 
 def _edges(pairing: Pairing, indices: Sequence[int], side: int) -> list[tuple[Item, Item]]:
@@ -129,7 +153,7 @@ def _layer_and_line(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:
 
 def _connected(part: list[Item], edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]) -> list[list[Item]]:
     """What hangs together within one layer, when each such group has nodes that are gone and nodes that are new."""
-    groups = _Groups(part)
+    groups = Groups(part)
     pairs = [*edges, *(((0, use.old), (1, use.new)) for use in uses)]
     for one, other in pairs:
         if one in groups and other in groups:
@@ -160,35 +184,3 @@ def _where(region: Region, pairing: Pairing) -> tuple[int, int]:
         return region.gone[0], region.new[0] if region.new else -1
     read = [pairing.of_after.get(ref, -1) for index in region.new for ref in pairing.after.refs[index]]
     return max(read, default=-1), region.new[0]
-
-
-class _Groups:
-    """Union-find over nodes, with the sides that each group has."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._parent = {item: item for item in items}
-        self._sides = {item: frozenset((item[0],)) for item in self._parent}
-
-    def __contains__(self, item: Item) -> bool:
-        return item in self._parent
-
-    def root(self, item: Item) -> Item:
-        while self._parent[item] != item:
-            self._parent[item] = self._parent[self._parent[item]]
-            item = self._parent[item]
-        return item
-
-    def sides(self, item: Item) -> frozenset[int]:
-        return self._sides[self.root(item)]
-
-    def join(self, one: Item, other: Item) -> None:
-        first, second = self.root(one), self.root(other)
-        if first != second:
-            self._parent[second] = first
-            self._sides[first] |= self._sides.pop(second)
-
-    def members(self) -> Iterable[list[Item]]:
-        found: dict[Item, list[Item]] = {}
-        for item in self._parent:
-            found.setdefault(self.root(item), []).append(item)
-        return found.values()
