@@ -120,7 +120,8 @@ def split(folder: Path, tables: list[dict[str, Any]]) -> Dump:
 
 class TestPieces:
     def matched(self, a: Dump, b: Dump) -> list[tuple[str | None, str | None]]:
-        pairs = match_pieces(a["backbone"], b["backbone"])
+        none = (lambda _: frozenset[str]()), (lambda _: frozenset[str]())
+        pairs = match_pieces(a["backbone"], b["backbone"], none)
         return [(one.name if one else None, other.name if other else None) for one, other in pairs]
 
     def test_one_more_in_front(self, tmp_path: Path) -> None:
@@ -343,6 +344,9 @@ class TestRuns:
         assert not found.same_graphs
         assert "B: backbone was loaded from a cache: it has code and no graphs" in found.notes
         assert verdicts(compare(warm, warm)) == (True, True, True)
+        pieces = found.compilations[0].pieces
+        assert [(group.a, group.b) for group in pieces if group.b] == [(("piece_02",), ("piece_02",))]
+        assert all(each.texts.same for group in pieces for each in group.compiled)
 
     def test_a_graph_that_is_missing_is_still_told_by_its_name(self, dump: Dump, tmp_path: Path) -> None:
         shutil.copytree(dump.path, tmp_path / "p")

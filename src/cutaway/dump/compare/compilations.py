@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -144,12 +144,20 @@ class Comparer:
             return CompilationPair(a, b, whole)
         ranges = match_ranges(ours.ranges, theirs.ranges)
         groups: dict[object, PieceGroup] = {}
-        for one, other in match_pieces(a, b):
+        for one, other in match_pieces(a, b, (self._texts_of(ours), self._texts_of(theirs))):
             group = self._group((ours, theirs), one, other, ranges)
             key = (bool(group.a), bool(group.b), group.only_a, group.only_b, id(group.whole), *map(id, group.compiled))
             before = groups.get(key)
             groups[key] = group if before is None else replace(group, a=before.a + group.a, b=before.b + group.b)
         return CompilationPair(a, b, whole, tuple(ranges), tuple(groups.values()))
+
+    def _texts_of(self, parts: Parts) -> Callable[[Piece], frozenset[str]]:
+        def texts(piece: Piece) -> frozenset[str]:
+            places = [parts.place(piece.name, name) for name in parts.ranges]
+            found = (self._reader.texts(parts.codes(place)) for place in places)
+            return frozenset(each.wrapper for each in found if each.wrapper is not None)
+
+        return texts
 
     def _group(
         self, parts: tuple[Parts, Parts], a: Piece | None, b: Piece | None, ranges: Sequence[RangePair]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from cutaway.dump.compare.align import MOST, align
 from cutaway.dump.compilation import Compilation, Piece
@@ -16,51 +17,78 @@ ALIKE = 0.3
 """Pieces that have less of their operators in common do not stand for each other."""
 
 
-def match_pieces(a: Compilation, b: Compilation) -> list[tuple[Piece | None, Piece | None]]:
+Texts = Callable[[Piece], frozenset[str]]
+"""The identities of a piece's generated code, for whatever range."""
+
+
+def match_pieces(a: Compilation, b: Compilation, texts: tuple[Texts, Texts]) -> list[tuple[Piece | None, Piece | None]]:
     """The pieces of two runs in model order: equal graphs first, then those with the most operators in common.
 
-    Numbers do not count: where one run has a piece more, those after it are matched all the same.
+    Numbers do not count: where one run has a piece more, those after it are matched all the same. Where one run has no
+    graphs (it came from a cache), pieces are matched by their code.
+
+    Args:
+        a, b: the compilations.
+        texts: what tells the code of the pieces of either.
     """
-    kinds = _Kinds()
     left, right = a.pieces, b.pieces
-    ours, theirs = ([kinds.of(piece) for piece in pieces] for pieces in (left, right))
-    pairs = align(ours, theirs, kinds.likeness)
+    if a.snapshots and b.snapshots:
+        graphs = _Graphs()
+        pairs = align([graphs.of(piece) for piece in left], [graphs.of(piece) for piece in right], graphs.likeness)
+    else:
+        codes = [
+            [_Coded(piece.name, text(piece)) for piece in some] for some, text in zip((left, right), texts, strict=True)
+        ]
+        pairs = align(*codes, _shared_code)
     return [(None if i is None else left[i], None if j is None else right[j]) for i, j in pairs]
 
 
-class _Kinds:
-    """What sort of piece each is: by its graph, or by its code when it has none (it came from a cache)."""
+class _Coded(NamedTuple):
+    name: str
+    texts: frozenset[str]
+
+
+def _shared_code(a: _Coded, b: _Coded) -> float:
+    """Pieces that have code in common, rather those of the same name; or no code, and the same name."""
+    same_name = ALIKE if a.name == b.name else 0.0
+    return 1 + same_name if a.texts & b.texts else same_name * (not a.texts or not b.texts)
+
+
+class _Graphs:
+    """The graphs that pieces were split off as."""
 
     def __init__(self) -> None:
         self._snapshots: dict[str, Snapshot] = {}
-        self._ops: dict[str, Counter[str]] = {}
+        self._ops: dict[str, Counter[str] | None] = {}
 
     def of(self, piece: Piece) -> str:
-        snapshot = next((each for each in piece.snapshots if each.stage == "piece"), None)
-        snapshot = snapshot or next(iter(piece.snapshots), None)
-        if snapshot is not None:
-            self._snapshots[snapshot.graph] = snapshot
-            return snapshot.graph
-        return "code " + " ".join(sorted(code.digest for code in piece.codes))
+        """The fingerprint of a piece; empty when it has no graph."""
+        snapshots = sorted(piece.snapshots, key=lambda each: each.stage != "piece")
+        if not snapshots:
+            return ""
+        self._snapshots[snapshots[0].graph] = snapshots[0]
+        return snapshots[0].graph
 
     def likeness(self, a: str, b: str) -> float:
-        """The share of operators that two pieces have in common; a little when nothing is known of them."""
+        """The share of operators that two pieces have in common; 0 when it is small, a little when it is unknown."""
         ours, theirs = self._counts(a), self._counts(b)
         if ours is None or theirs is None:
             return ALIKE
         share = (ours & theirs).total() / max(1, (ours | theirs).total())
         return share if share >= ALIKE else 0.0
 
-    def _counts(self, kind: str) -> Counter[str] | None:
-        if kind not in self._snapshots:
+    def _counts(self, graph: str) -> Counter[str] | None:
+        if graph not in self._ops:
+            self._ops[graph] = self._counted(graph)
+        return self._ops[graph]
+
+    def _counted(self, graph: str) -> Counter[str] | None:
+        snapshot = self._snapshots.get(graph)
+        try:
+            nodes = snapshot.dump.table(snapshot.owner)[0].nodes if snapshot else ()
+        except DumpError:
             return None
-        if kind not in self._ops:
-            try:
-                nodes = self._snapshots[kind].owner.table.nodes
-            except DumpError:
-                return None
-            self._ops[kind] = Counter(node.target for node in nodes if node.op.startswith("call_"))
-        return self._ops[kind]
+        return Counter(node.target for node in nodes if node.op.startswith("call_"))
 
 
 @dataclass(frozen=True)
