@@ -36,10 +36,9 @@ def match_pieces(a: Compilation, b: Compilation, texts: tuple[Texts, Texts]) -> 
         graphs = _Graphs()
         pairs = align([graphs.of(piece) for piece in left], [graphs.of(piece) for piece in right], graphs.likeness)
     else:
-        codes = [
-            [_Coded(piece.name, text(piece)) for piece in some] for some, text in zip((left, right), texts, strict=True)
-        ]
-        pairs = align(*codes, _shared_code)
+        ours = [_Coded(piece.name, texts[0](piece)) for piece in left]
+        theirs = [_Coded(piece.name, texts[1](piece)) for piece in right]
+        pairs = align(ours, theirs, _shared_code)
     return [(None if i is None else left[i], None if j is None else right[j]) for i, j in pairs]
 
 
