@@ -54,6 +54,12 @@ def written_in_turns(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return y + 1, torch.exp(w)
 
 
+def parts_of_a_result(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    values, places = x.sort()
+    first, second = values.topk(3)
+    return first + 1, second, places
+
+
 EXPECTED: dict[Function, dict[str, set[str]]] = {
     written_by_an_operator: {
         "empty": {"out = torch.empty(4, 16)"},
@@ -73,6 +79,12 @@ EXPECTED: dict[Function, dict[str, set[str]]] = {
         "permute": {"turned = top.t()"},
         "exp": {"return torch.exp(turned), y.reshape(-1)"},
     },
+    parts_of_a_result: {
+        "sort": {"values, places = x.sort()"},
+        "topk": {"first, second = values.topk(3)"},
+        "getitem": {"values, places = x.sort()", "first, second = values.topk(3)"},
+        "add": {"return first + 1, second, places"},
+    },
     written_in_turns: {
         "permute": {"z = y.t()"},
         "slice": {"w = z[1:]"},
@@ -83,7 +95,7 @@ EXPECTED: dict[Function, dict[str, set[str]]] = {
 
 
 def lines_of(recording: Recorded, stage: str) -> dict[str, set[str]]:
-    """Operator -> the lines that its nodes stem from, by the captured nodes that they name."""
+    """Operator -> the lines that its nodes stem from, by the captured nodes that they name; each node from one line."""
     (captured,) = (recording.table(event) for event in recording.of("snapshot", stage="captured"))
     (traced,) = (recording.table(event) for event in recording.of("snapshot", stage=stage))
     lines: dict[str, set[str]] = {}
@@ -94,6 +106,7 @@ def lines_of(recording: Recorded, stage: str) -> dict[str, set[str]]:
         name = parts[1] if parts[0] != "operator" else "getitem"
         assert row["from"], f"{row['name']} stems from nothing"
         origins = {captured["sources"][captured["nodes"][number]["source"]]["code"] for number in row["from"]}
+        assert len(origins) == 1, row["name"]
         assert traced["sources"][row["source"]]["code"] in origins, row["name"]
         lines.setdefault(name, set()).update(origins)
     return lines

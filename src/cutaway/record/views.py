@@ -62,6 +62,8 @@ def _aligned(chain: Sequence[fx.Node], known: Known, rows: Sequence[Row], reader
     """The chain's nodes and what they are, for that input of the reader whose views fit; empty when none does."""
     base = known.get(chain[-1].all_input_nodes[0], ())
     best: dict[fx.Node, int] = {}
+    if reader in base:  # parts of what the reader itself makes
+        return best
     for number in _references(rows[reader]):
         views, root = _rows_up(number, rows)
         place = next((index for index, view in enumerate(views) if view in base), None)
