@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from table_maker import TableMaker, decoder
 
 from cutaway.dump import Dump, load
+from cutaway.dump.diff import predecessor, predecessors
 from cutaway.dump.query import FIELDS, Found, find_nodes, fold, misses
 from cutaway.dump.query.glob import glob
 from cutaway.dump.query.labels import label
@@ -249,6 +250,14 @@ class TestWhatIsFound:
         maker.compilation("f")
         maker.snapshot("f/captured", "captured", table, "f/00.captured")
         assert names(find_nodes(load(tmp_path / "p"), "op:relu")) == ["f/captured:body.relu"]
+
+
+def test_the_snapshots_before_are_found_all_at_once(dump: Dump) -> None:
+    found = predecessors(dump.snapshots.values())
+    assert {name: predecessor(snapshot) for name, snapshot in dump.snapshots.items()} == {
+        name: found.get(name) for name in dump.snapshots
+    }
+    assert found["backbone/piece_06/piece"].selector == "backbone/before_split"
 
 
 class TestWhatIsTheSame:

@@ -43,6 +43,29 @@ def predecessor(snapshot: Snapshot) -> Snapshot | None:
         scope, phase = scope.rpartition("/")[0], None
 
 
+def predecessors(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
+    """`predecessor` of each of a dump's snapshots, by selector; the first ones are left out.
+
+    Args:
+        snapshots: all of them, in the order of recording.
+    """
+    found: dict[str, Snapshot] = {}
+    newest: dict[tuple[str, str | None], Snapshot] = {}
+    for snapshot in snapshots:
+        scope, phase = _scope(snapshot), snapshot.phase
+        here = scope
+        while True:
+            before = next((newest[scope, key] for key in _BEFORE.get(phase, (None,)) if (scope, key) in newest), None)
+            if before is not None:
+                found[snapshot.selector] = before
+            if before is not None or "/" not in scope or scope.rpartition("/")[2].startswith("graph_"):
+                break
+            scope, phase = scope.rpartition("/")[0], None
+        if snapshot.stage != "after_split":
+            newest[here, snapshot.phase] = snapshot
+    return found
+
+
 def _scope(snapshot: Snapshot) -> str:
     """The folder that a snapshot is in, forward and backward in the same one."""
     folder = snapshot.selector.rpartition("/")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cutaway.dump.diff import match_nodes, predecessor
+from cutaway.dump.diff import match_nodes, predecessors
 from cutaway.dump.query.view import compiled_together
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import NodeTable
@@ -23,15 +23,12 @@ class Way:
     """
 
     def __init__(self, dump: Dump) -> None:
-        self._before: dict[str, Snapshot] = {}
+        self._before = predecessors(dump.snapshots.values())
         self._after: dict[str, list[Snapshot]] = {}
         self._equal: dict[str, list[Snapshot]] = {}
         self._links: dict[tuple[str, str], Links] = {}
-        for snapshot in dump.snapshots.values():
-            before = predecessor(snapshot)
-            if before is not None:
-                self._before[snapshot.selector] = before
-                self._after.setdefault(before.selector, []).append(snapshot)
+        for selector, before in self._before.items():
+            self._after.setdefault(before.selector, []).append(dump.snapshots[selector])
         self._note_equal(dump)
 
     def before(self, snapshot: Snapshot) -> Snapshot | None:
