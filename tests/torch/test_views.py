@@ -86,8 +86,8 @@ EXPECTED: dict[Function, dict[str, set[str]]] = {
         "add": {"return first + 1, second, places"},
     },
     written_in_turns: {
-        "permute": {"z = y.t()"},
-        "slice": {"w = z[1:]"},
+        "permute": {"z = y.t()", "w.mul_(3)"},  # the write goes back through the views of what it writes to
+        "slice": {"w = z[1:]", "w.mul_(3)"},
         "slice_scatter": {"w.mul_(3)"},
         "exp": {"return y + 1, torch.exp(w)"},
     },
