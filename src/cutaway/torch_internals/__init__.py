@@ -75,6 +75,11 @@ from cutaway.torch_internals.fakes import (
     plain_mode,
     settings_of_mode,
 )
+from cutaway.torch_internals.functional import (
+    FunctionalCall,
+    WrittenView,
+    functional_call,
+)
 from cutaway.torch_internals.inductor import (
     cause_of,
     custom_graph_pass,
@@ -205,12 +210,14 @@ __all__ = [
     "Demand",
     "Effects",
     "FakeMaker",
+    "FunctionalCall",
     "Handler",
     "KernelNodes",
     "OpOverload",
     "OpOverloadPacket",
     "OpaqueBase",
     "SymbolicNumber",
+    "WrittenView",
     "alias_in",
     "ambient_of_tracing",
     "aten_name",
@@ -250,6 +257,7 @@ __all__ = [
     "forget_generated_code",
     "forget_zero_one",
     "free_symbols",
+    "functional_call",
     "globals_as_guarded",
     "globals_guarded",
     "graph_break_of",

@@ -79,7 +79,7 @@ class Group:
 
 
 class Memory:
-    """Groups of values, for a graph as it is now; what a pass changes it tells by :meth:`merge`.
+    """Groups of values, for a graph as it is now; what a pass changes it tells by :meth:`merge` and :meth:`adopt`.
 
     Args:
         graph: any fx graph with values in its metadata.
@@ -111,6 +111,14 @@ class Memory:
     def merge(self, one: fx.Node, other: fx.Node) -> None:
         """A pass has put the value of one into the memory of the other."""
         self._join((one, ()), (other, ()))
+
+    def adopt(self, new: fx.Node, old: fx.Node) -> None:
+        """A pass has put a new node that returns one tensor in the place of one that was there."""
+        self.order[new] = self.order[old]
+        place = (new, ())
+        self._parents[place] = place
+        self._groups[place] = Group([place])
+        self._join((old, ()), place)
 
     # -- groups -------------------------------------------------------------------------------------------
 

@@ -32,8 +32,8 @@ def value_of(node: fx.Node) -> Any:
 
 
 def tensor_of(node: Any) -> torch.Tensor | None:
-    """The value of a node that returns one strided tensor; None for anything else."""
-    value = value_of(node) if isinstance(node, fx.Node) else None
+    """The value of a node that returns one strided tensor, or that tensor; None for anything else."""
+    value = value_of(node) if isinstance(node, fx.Node) else node
     return value if isinstance(value, torch.Tensor) and value.layout is torch.strided else None
 
 
@@ -45,7 +45,7 @@ def same_sizes(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def same_layout(one: Any, other: Any) -> bool:
-    """Whether two nodes return tensors of one dtype and device that lie in their memory in one way.
+    """Whether two nodes, or fake tensors, are of one dtype and device and lie in their memory in one way.
 
     Only where both begin in it may differ.
     """
@@ -63,7 +63,7 @@ def same_layout(one: Any, other: Any) -> bool:
 
 
 def same_offset(one: Any, other: Any) -> bool:
-    """Whether two nodes return tensors that begin at the same place of their memory."""
+    """Whether two nodes, or fake tensors, begin at the same place of their memory."""
     left, right = tensor_of(one), tensor_of(other)
     return left is not None and right is not None and same_sizes([left.storage_offset()], [right.storage_offset()])
 

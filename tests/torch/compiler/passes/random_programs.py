@@ -41,8 +41,14 @@ MOVES: dict[str, Callable[[Tensor, Tensor], Any]] = {
 }  # fmt: skip
 
 _recent = st.one_of(st.integers(0, 2), st.integers(0, 30))  # rather what was made last
-_names = [*sorted(MOVES), "clone", "clone", "clone", "write"]
-steps = st.lists(st.tuples(st.sampled_from(_names), _recent, _recent), min_size=1, max_size=10)
+
+
+def steps_with(*often: str) -> st.SearchStrategy[list[Step]]:
+    """Lists of steps, some of which are more frequent than the others."""
+    return st.lists(st.tuples(st.sampled_from([*sorted(MOVES), *often]), _recent, _recent), min_size=1, max_size=10)
+
+
+steps = steps_with("clone", "clone", "clone", "write")
 results = st.lists(_recent, min_size=1, max_size=4)
 
 

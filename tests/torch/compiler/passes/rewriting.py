@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._functorch.aot_autograd import aot_module_simplified
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.library import custom_op
 
@@ -50,6 +51,28 @@ def traced(function: Callable[..., Any], *inputs: Any, dynamic: bool = False) ->
     """A function as a graph of ATen ops, writes and views as they are; values are fake tensors."""
     with torch.no_grad():
         return make_fx(function, tracing_mode="symbolic" if dynamic else "fake")(*inputs)
+
+
+def functional(function: Callable[..., Any], *inputs: Tensor, dynamic: bool = False) -> fx.GraphModule:
+    """A function as AOTAutograd hands it to Inductor: functional, writes to inputs at the end."""
+    found: list[fx.GraphModule] = []
+
+    def compiler(gm: fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        found.append(gm)
+        return gm.forward
+
+    class Model(torch.nn.Module):
+        def forward(self, *inputs: Tensor) -> Any:
+            results = function(*inputs)
+            return results if isinstance(results, tuple) else (results,)
+
+    given = [x.clone() for x in inputs]
+    if dynamic:
+        mode = torch_internals.fake_mode_with_sizes()
+        given = [mode.from_tensor(x) for x in given]
+    with torch.no_grad():
+        aot_module_simplified(Model(), given, fw_compiler=compiler, keep_inference_input_mutations=True)
+    return found[0]
 
 
 def captured(model: Callable[..., Any], *inputs: Any, dynamic: bool | None = None) -> fx.GraphModule:
