@@ -109,5 +109,5 @@ class Compilation(Part):
 
 
 def _number(piece: str) -> int | None:
-    match = re.search(r"\d+$", piece)
+    match = re.search(r"\d{1,18}$", piece)
     return int(match[0]) if match else None

@@ -133,7 +133,7 @@ def _names(folder: Path) -> list[str]:
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except OSError:
         return []
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in _split(name)])
+    return sorted(names, key=lambda name: [int(part) if part.isdecimal() else part for part in _split(name)])
 
 
 def _split(name: str) -> list[str]:

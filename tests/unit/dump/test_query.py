@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dump_maker import DumpMaker, make_process, piece
@@ -368,6 +371,44 @@ def test_all_terms_hold(dump: Dump, fields: list[str], data: st.DataObject) -> N
     texts = [f"{field}:{values.get(field, '*')}" for field in fields if field != WORD] or ["norm"]
     texts = [("-" if data.draw(st.booleans()) else "") + text for text in texts]
     assert keys(dump, " ".join(texts)) == set.intersection(*[keys(dump, text) for text in texts])
+
+
+QUERIES = ["op:*norm*|mm", "layer:*.0–1*", "kernel:*", "pass:*", "shape:[...,>=1]", "source:x", "norm", "-dtype:f32"]
+VALUES = st.sampled_from([None, "", "x", 0, -1, 99, [], {}, [[]], {"node": 0}, {"node": -1}, "9" * 5000, True, 1e400])
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=100)
+def test_whatever_a_dump_holds(process: Path, data: st.DataObject) -> None:
+    """A value of the manifest or of a node table is something else: no exception but ours, no time without end."""
+    path = data.draw(st.sampled_from([process / "manifest.jsonl", *sorted((process / "nodes").iterdir())]))
+    before = path.read_bytes()
+    value = [json.loads(line) for line in before.splitlines()]
+    holder, key = data.draw(st.sampled_from(list(places(value))))
+    holder[key] = data.draw(VALUES)
+    started = time.monotonic()
+    try:
+        path.write_text("".join(json.dumps(line) + "\n" for line in value))
+        with suppress(CutawayError):
+            dump = load(process)
+            for query in QUERIES:
+                with suppress(CutawayError):
+                    found = find_nodes(dump, query)
+                    for form in fold(found):
+                        assert form.count
+                        assert form.where is not None
+                    misses(dump, found.terms)
+    finally:
+        path.write_bytes(before)
+    assert time.monotonic() - started < 20
+
+
+def places(value: object) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) in a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from places(inner)
 
 
 def copied(process: Path, folder: Path) -> Path:

@@ -10,8 +10,6 @@ from cutaway.record.layers.runs import split_numbers
 from cutaway.record.layers.words import spans
 
 _NUMBER = re.compile(r"\d+")
-_DIGITS = 18
-"""Of a number that is folded: no layer has more, and a dump is untrusted."""
 
 
 @lru_cache(maxsize=8192)
@@ -39,8 +37,6 @@ def label(fqns: Iterable[str]) -> str:
 
 def _folded(names: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Names of one pattern, split at their numbers, folded number by number."""
-    if any(len(part) > _DIGITS for name in names for part in name[1::2]):
-        return names
     for at in range(1, len(names[0]), 2):
         groups: dict[tuple[str, ...], list[int]] = {}
         for name in names:

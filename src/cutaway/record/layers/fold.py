@@ -78,7 +78,7 @@ class _Run:
         self.prefix, self.suffix = "".join(split[0][:at]), "".join(split[0][at + 1 :])
         self.numbers = [int(tokens[at]) for tokens in split]
         self._stem = re.sub(r"[^a-zA-Z]*$", "", self.prefix).rpartition(".")[2]
-        self._weight = re.compile(rf"{re.escape(self.prefix)}(\d+)(.*)", re.DOTALL)
+        self._weight = re.compile(rf"{re.escape(self.prefix)}(\d{{1,18}})(.*)", re.DOTALL)
         self._relative: dict[tuple[Path, str], Key] = {}
         self._member_at = [i for i, layer in enumerate(self.layers) for _ in range(layer.start, layer.stop)]
         self.ops = [tuple([self._op(row, layer) for row in self.rows(layer)]) for layer in self.layers]

@@ -168,7 +168,7 @@ def _factors(expression: int | str) -> tuple[int, list[str]]:
     if isinstance(expression, int):
         return expression, []
     parts = [part.strip() for part in expression.split("*")]
-    if not all(part.isidentifier() or part.isdecimal() for part in parts):
+    if not all(part.isidentifier() or (part.isdecimal() and len(part) < 20) for part in parts):
         return 1, [expression]
     number = 1
     for part in parts:
