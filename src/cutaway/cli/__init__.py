@@ -16,6 +16,7 @@ import typer
 from cutaway.cli.compare import compare
 from cutaway.cli.diff import diff
 from cutaway.cli.find import find
+from cutaway.cli.lineage import lineage
 from cutaway.cli.ls import ls
 from cutaway.cli.ops import ops
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
@@ -39,6 +40,7 @@ app.command()(show)
 app.command()(diff)
 app.command()(compare)
 app.command(context_settings={"ignore_unknown_options": True})(find)
+app.command()(lineage)
 app.command()(verify)
 app.command()(ops)
 

@@ -1,0 +1,199 @@
+"""Follows nodes through all stages, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from cutaway.dump.lineage.calls import Call, Calls
+from cutaway.dump.lineage.light import LightTable
+from cutaway.dump.lineage.result import Captured, Gone, KernelCall, Line, Step, StepNode, Way
+from cutaway.dump.lineage.trail import Ids, Spot, Trail
+from cutaway.dump.schema import Source
+
+LAST = "post_grad"
+Reached = list[tuple[Spot, Ids]]
+
+
+class Follower:
+    """Makes ways; what many of them have in common is made once.
+
+    Args:
+        trail: the dump's order and origins.
+        calls: the calls in its output codes.
+        stage: which snapshots to keep as steps; all ways are followed to their ends whatever it says.
+    """
+
+    def __init__(self, trail: Trail, calls: Calls, stage: Callable[[Spot], bool]) -> None:
+        self._trail = trail
+        self._calls = calls
+        self._stage = stage
+        self._step_nodes: dict[tuple[str, str | None, int], StepNode] = {}
+        self.last: dict[str, Spot] = {}
+
+    def way(self, spot: Spot, ids: Ids) -> Way:
+        """The way of some nodes of one snapshot. Raises DumpError when it cannot be read."""
+        trail = self._trail
+        back = trail.back(spot, ids)
+        first, stems = back[-1]
+        reached = [(each, those) for each, those in reversed(back) if those]
+        ahead = self._ahead(spot, ids, back)
+        captured = self._captured(first, stems)
+        lines: tuple[Line | None, ...] = tuple(node.line for node in captured)
+        layers: tuple[str, ...] = tuple(node.layer for node in captured)
+        nodes = trail.nodes(spot, ids)
+        if not captured:
+            table = trail.table(spot.snapshot)
+            lines = tuple(line(table.source(node)) for node in nodes)
+            layers = tuple(layer_of(trail.path(spot, node)) for node in nodes)
+        here = tuple(self._node(spot, number) for number in sorted(ids))
+        return Way(
+            compilation=spot.snapshot.compilation or "",
+            start=self.title(spot, None, ids),
+            nodes=here,
+            captured=captured,
+            lines=tuple(dict.fromkeys(each for each in lines if each is not None)),
+            layers=tuple(dict.fromkeys(each for each in layers if each)),
+            steps=tuple(self._step(each, those) for each, those in [*reached, *ahead] if self._stage(each)),
+            kernels=tuple(self._kernels([(spot, ids), *ahead])),
+            gone=tuple(gone for each, those in [(spot, ids), *ahead] for gone in self._gone(each, those)),
+            ends=tuple(self._selector(each) for each, _ in [(spot, ids), *ahead] if self._is_end(each)),
+            unknown=tuple(self._unknown(back, ahead, captured)),
+        )
+
+    def _ahead(self, spot: Spot, ids: Ids, back: Reached) -> Reached:
+        """What comes after; for a node within a piece, also the call of the piece, and for such a call, its inside."""
+        trail = self._trail
+        ahead = trail.ahead(spot, ids)
+        if spot.snapshot.stage == "after_split" and len(back) > 1 and back[1][1]:
+            inside = trail.ahead(*back[1])
+            return [(each, those) for each, those in inside if each.snapshot.stage != "after_split"]
+        for each, those in back:
+            if spot.piece is None or each.piece is not None or not those:
+                continue
+            split = [after for after in trail.after(each) if after.snapshot.stage == "after_split"]
+            calls = [(after, self._piece_call(after, spot)) for after in split]
+            return [*((after, found) for after, found in calls if found), *ahead]
+        return ahead
+
+    def _piece_call(self, split: Spot, inside: Spot) -> Ids:
+        """The node that calls the piece that a spot is in: `submod_2` for `piece_02`."""
+        table = self._trail.readable(split.snapshot)
+        number = (inside.piece or "").rpartition("_")[2].lstrip("0") or "0"
+        calls = [node for node in (table.nodes if table else ()) if node.op == "call_module"]
+        return frozenset(node.id for node in calls if node.target.rpartition("_")[2] == number)
+
+    def title(self, spot: Spot, call: Call | None, ids: Ids) -> str:
+        """A kernel's call, or nodes, by their place."""
+        if call is None:
+            return f"{self._selector(spot)}:{','.join(node.name for node in self._trail.nodes(spot, ids))}"
+        number = f"#{call.number}" if call.number > 1 else ""
+        return f"{self._selector(spot).rpartition('/')[0]}:{call.name}{number}"
+
+    # -- parts of a way ---------------------------------------------------------------------------------
+
+    def _captured(self, spot: Spot, ids: Ids) -> tuple[Captured, ...]:
+        if self._trail.before(spot) is not None or not ids:
+            return ()
+        table = self._trail.readable(spot.snapshot)
+        if table is None:
+            return ()
+        found: list[Captured] = []
+        for node in self._trail.nodes(spot, ids):
+            path = self._trail.path(spot, node)
+            here = line(table.source(node))
+            found.append(Captured(node.name, node.operator, node.type, layer_of(path), here, path))
+        return tuple(found)
+
+    def _step(self, spot: Spot, ids: Ids) -> Step:
+        snapshot = spot.snapshot
+        nodes = tuple(self._node(spot, number) for number in sorted(ids))
+        where = (snapshot.stage, snapshot.phase, spot.piece, snapshot.range, spot.compiled_with)
+        return Step(snapshot.selector, spot.leaf, *where, nodes)
+
+    def _node(self, spot: Spot, number: int) -> StepNode:
+        key = (*spot.key, number)
+        if key not in self._step_nodes:
+            node = self._trail.table(spot.snapshot).nodes[number]
+            layer = layer_of(self._trail.path(spot, node))
+            self._step_nodes[key] = StepNode(node.name, node.operator, node.type, layer)
+        return self._step_nodes[key]
+
+    def _kernels(self, reached: Reached) -> Iterable[KernelCall]:
+        for spot, ids in reached:
+            if spot.snapshot.stage != LAST:
+                continue
+            self.last.setdefault(spot.snapshot.selector, spot)
+            mine = {node.name: node.id for node in self._trail.nodes(spot, ids)}
+            for call in self._calls.of(spot.snapshot):
+                names = [name for name in call.nodes if name in mine]
+                if names:
+                    yield self._kernel(spot, call, [self._node(spot, mine[name]) for name in names])
+
+    def _kernel(self, spot: Spot, call: Call, nodes: Sequence[StepNode]) -> KernelCall:
+        names = {node.name for node in nodes}
+        return KernelCall(
+            kernel=call.name,
+            number=call.number,
+            selector=call.code.selector,
+            piece=spot.piece,
+            range=spot.snapshot.range,
+            phase=spot.snapshot.phase,
+            file=next((file.path for file in call.code.owner.files), None),
+            lines=call.lines,
+            kernel_file=call.kernel_file,
+            nodes=tuple(nodes),
+            others=tuple(name for name in call.nodes if name not in names),
+        )
+
+    def _unknown(self, back: Reached, ahead: Reached, captured: Sequence[Captured]) -> Iterable[str]:
+        """What the dump does not tell of a way."""
+        spot, ids = back[-1]
+        if not ids:
+            yield f"where it stems from before {self._selector(back[-2][0])} was not recorded"
+        elif self._trail.before(spot) is not None:
+            yield f"what came before {self._selector(spot)} cannot be read"
+        elif any(node.line is None for node in captured if node.operator not in ("input", "constant", "output")):
+            yield "the line of Python of some captured nodes was not recorded"
+        for each, _ in [back[0], *ahead]:
+            if each.snapshot.stage == LAST and not self._calls.of(each.snapshot):
+                yield f"which kernels {self._selector(each)} became was not recorded"
+
+    def _after(self, spot: Spot) -> list[Spot]:
+        return [each for each in self._trail.after(spot) if each.snapshot.stage != "after_split"]
+
+    def _is_end(self, spot: Spot) -> bool:
+        """Whether a graph is not compiled any further: a last graph, or a piece that runs as it is."""
+        return spot.snapshot.stage in (LAST, "piece") and not self._after(spot)
+
+    def _gone(self, spot: Spot, ids: Ids) -> Iterable[Gone]:
+        """The snapshots after a spot where nothing stems from its nodes; none when it goes on in one of several."""
+        if spot.snapshot.stage == "after_split" or self._trail.following(spot, ids):
+            return
+        for after in self._after(spot):
+            table, origins = self._trail.readable(after.snapshot), self._trail.origins(after.snapshot)
+            by_pass = after.snapshot.pass_name is not None
+            yield Gone(self._selector(after), after.leaf, by_pass, not _has_unknown(table, origins))
+
+    def _selector(self, spot: Spot) -> str:
+        """The snapshot's selector, under the name of the piece that is meant."""
+        selector = spot.snapshot.selector
+        if spot.compiled_with is None:
+            return selector
+        return selector.replace(f"/{spot.compiled_with}/", f"/{spot.piece}/", 1)
+
+
+def _has_unknown(table: LightTable | None, origins: Sequence[Ids] | None) -> bool:
+    """Whether a graph has calls of which it is not known what they stem from."""
+    if table is None or origins is None:
+        return True
+    return any(not each for node, each in zip(table.nodes, origins, strict=True) if node.is_call)
+
+
+def line(source: Source | None) -> Line | None:
+    """A source line of a node table."""
+    return None if source is None else Line(source.file, source.line, source.function, source.code)
+
+
+def layer_of(path: Sequence[str]) -> str:
+    """The innermost layer of a path; empty when unknown."""
+    return path[-1] if path else ""

@@ -1,0 +1,334 @@
+"""From snapshot to snapshot of a dump: which comes after which, and which nodes stem from which, as recorded.
+
+    captured ─ before_split ─┬─ after_split
+                             ├─ piece_00 ─┬─ range_8_8: aot_forward … post_grad
+                             │            └─ range_1_16: …
+                             └─ piece_02 …
+
+A piece that repeats another may have been compiled with it: then the other one's ranges are walked under this piece's
+layers. Nothing is guessed: where origins were not recorded, they are unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cutaway.dump.compilation import Compilation
+from cutaway.dump.lineage.light import LightNode, LightTable, read_light
+from cutaway.dump.query.view import View, compiled_together
+from cutaway.dump.reader import Dump
+from cutaway.dump.snapshot import Snapshot
+from cutaway.errors import DumpError
+
+Ids = frozenset[int]
+
+_BEFORE: dict[str | None, tuple[str | None, ...]] = {
+    "split": (None,),
+    "joint": ("joint", None),
+    "forward": ("forward", "joint", None),
+    "backward": ("backward", "joint"),
+    "inference": ("inference", "joint", None),
+}
+_PHASES = ("forward", "backward")
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """A snapshot, seen under the layers of a piece.
+
+    Attributes:
+        snapshot: the graph.
+        piece: whose layers are meant: the snapshot's piece, or one that was compiled with it.
+        change: layers of the snapshot's piece -> those that are meant; None when they are its own.
+    """
+
+    snapshot: Snapshot
+    piece: str | None
+    change: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What tells it from others."""
+        return (self.snapshot.selector, self.piece)
+
+    @property
+    def leaf(self) -> str:
+        """The last component of the selector: the stage, and for a pass its number and name."""
+        return self.snapshot.selector.rpartition("/")[2]
+
+    @property
+    def compiled_with(self) -> str | None:
+        """The piece whose snapshot stands in for this piece's; None for its own."""
+        return self.snapshot.piece if self.change is not None else None
+
+    @cached_property
+    def layer_map(self) -> Mapping[str, str]:
+        """Layer fqns in the node table -> those that are meant, where these are others. Raises DumpError."""
+        return View(self.snapshot, self.piece, self.change).layer_map
+
+
+class Trail:
+    """The ways through a dump; what is read is kept.
+
+    Args:
+        dump: the dump; its manifest tells the order, node tables are read when they are walked through.
+    """
+
+    def __init__(self, dump: Dump) -> None:
+        self.dump = dump
+        self.problems: dict[str, str] = {}
+        self._before: dict[str, Snapshot] = {}
+        self._after: dict[str, list[Snapshot]] = {}
+        self._stand_ins: dict[tuple[str, str | None], list[tuple[str, str | None, Mapping[str, str]]]] = {}
+        self._together: dict[tuple[str, str | None, str | None], list[tuple[str, Mapping[str, str]]]] = {}
+        self._pieces: dict[tuple[str, str | None], Snapshot] = {}
+        self._tables: dict[str, LightTable] = {}
+        self._origins: dict[str, list[Ids] | None] = {}
+        self._roots: dict[tuple[str, str | None], Sequence[Ids]] = {}
+        self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
+        for compilation in dump:
+            for before, after in _in_order(compilation):
+                self._before[after.selector] = before
+                self._after.setdefault(before.selector, []).append(after)
+            self._note_pieces(compilation)
+
+    # -- graphs -----------------------------------------------------------------------------------------
+
+    def table(self, snapshot: Snapshot) -> LightTable:
+        """The nodes of a snapshot, under the layers of the one that holds its graph. Raises DumpError."""
+        if snapshot.graph not in self._tables:
+            self._tables[snapshot.graph] = read_light(snapshot)
+        return self._tables[snapshot.graph]
+
+    def readable(self, snapshot: Snapshot) -> LightTable | None:
+        """The same; None, and a note in `problems`, when it cannot be read."""
+        try:
+            return self.table(snapshot)
+        except DumpError as error:
+            self.problems.setdefault(snapshot.selector, str(error))
+            return None
+
+    def nodes(self, spot: Spot, ids: Iterable[int]) -> list[LightNode]:
+        """Nodes by their ids, in the graph's order. Raises DumpError."""
+        nodes = self.table(spot.snapshot).nodes
+        return [nodes[number] for number in sorted(ids)]
+
+    def path(self, spot: Spot, node: LightNode) -> tuple[str, ...]:
+        """A node's layers as "fqn: class", outermost first, under the spot's own names; empty when unknown."""
+        path, names = self.table(spot.snapshot).path(node), spot.layer_map
+        if not names:
+            return path
+        parts = [layer.rpartition(": ") for layer in path]
+        return tuple(f"{names.get(fqn, fqn)}{separator}{cls}" for fqn, separator, cls in parts)
+
+    def origins(self, snapshot: Snapshot) -> Sequence[Ids] | None:
+        """For each node, the ids in the snapshot before that it stems from; empty when unknown.
+
+        None when the snapshot is the first, or one of the two graphs cannot be read.
+        """
+        if snapshot.selector not in self._origins:
+            before = self._before.get(snapshot.selector)
+            after_table = self.readable(snapshot)
+            before_table = self.readable(before) if before is not None else None
+            known = None
+            if before is not None and before_table is not None and after_table is not None:
+                count = len(before_table.nodes)
+                known = [
+                    frozenset(number for number in each if 0 <= number < count)
+                    for each in self._recorded(before, snapshot, after_table)
+                ]
+            self._origins[snapshot.selector] = known
+        return self._origins[snapshot.selector]
+
+    def _recorded(self, before: Snapshot, after: Snapshot, table: LightTable) -> list[Sequence[int]]:
+        if after.origins is not None and len(after.origins) == len(table.nodes):
+            return [each or () for each in after.origins]
+        if before.graph == after.graph:
+            return [(node.id,) for node in table.nodes]
+        home = self._before.get(after.owner.selector)
+        if after.owner is after or (home is not None and home.graph == before.graph):
+            return [node.origins for node in table.nodes]
+        return [() for _ in table.nodes]
+
+    # -- spots ------------------------------------------------------------------------------------------
+
+    def spot(self, snapshot: Snapshot) -> Spot:
+        """A snapshot under its own layers."""
+        return Spot(snapshot, snapshot.piece)
+
+    def before(self, spot: Spot) -> Spot | None:
+        """The spot that one comes from; None for the first of its compilation."""
+        before = self._before.get(spot.snapshot.selector)
+        if before is None or spot.change is None:
+            return None if before is None else self.spot(before)
+        if before.range is not None:
+            return Spot(before, spot.piece, spot.change)
+        own = self._pieces.get((before.compilation or "", spot.piece))
+        return self.spot(own) if own is not None and own.graph == before.graph else None
+
+    def first(self, spot: Spot) -> Spot:
+        """The spot from which one comes in the end: the captured graph, unless that was not recorded."""
+        while (before := self.before(spot)) is not None:
+            spot = before
+        return spot
+
+    def after(self, spot: Spot) -> list[Spot]:
+        """The spots that come after one."""
+        after = self._after.get(spot.snapshot.selector, ())
+        if spot.change is not None:
+            return [Spot(each, spot.piece, spot.change) for each in after]
+        found = [self.spot(each) for each in after]
+        if spot.snapshot.stage == "piece":
+            found += self._stood_in_for(spot.snapshot)
+        return found
+
+    def equals(self, spot: Spot) -> list[Spot]:
+        """The same graph at the same stage and range of other, equal pieces.
+
+        For a snapshot that another piece was compiled with: under that piece's layers. For pieces that were compiled
+        by themselves: their own snapshot.
+        """
+        here = spot.snapshot
+        if here.range is None or spot.change is not None:
+            return []
+        compilation = here.compilation or ""
+        stand_ins = self._together.get((compilation, here.piece, here.range), ())
+        found = [Spot(here, piece, change) for piece, change in stand_ins]
+        folder = f"{compilation}/{here.piece}/"
+        for name, piece in self._pieces:
+            other = self.dump.snapshots.get(here.selector.replace(folder, f"{compilation}/{piece}/", 1))
+            if name == compilation and piece != here.piece and other is not None and other.graph == here.graph:
+                found.append(self.spot(other))
+        return found
+
+    def _stood_in_for(self, piece: Snapshot) -> Iterator[Spot]:
+        """The first snapshots of ranges in which another piece was compiled for this one."""
+        compilation = piece.compilation or ""
+        for first, compile_range, change in self._stand_ins.get((compilation, piece.piece), ()):
+            other = self._pieces.get((compilation, first))
+            if other is None or other.graph != piece.graph:
+                continue
+            for snapshot in self._after.get(other.selector, ()):
+                if snapshot.range == compile_range:
+                    yield Spot(snapshot, piece.piece, change)
+
+    def stand_ins(self, compilation: str, piece: str) -> list[tuple[str, str | None, Mapping[str, str]]]:
+        """The pieces and ranges that stand in for a piece, with the layers that are meant instead."""
+        return self._stand_ins.get((compilation, piece), [])
+
+    def _note_pieces(self, compilation: Compilation) -> None:
+        for snapshot in compilation.snapshots:
+            if snapshot.stage == "piece":
+                self._pieces.setdefault((compilation.name, snapshot.piece), snapshot)
+        for (first, compile_range), others in compiled_together(compilation).items():
+            self._together[compilation.name, first, compile_range] = others
+            for piece, change in others:
+                known = self._stand_ins.setdefault((compilation.name, piece), [])
+                known.append((first or "", compile_range, change))
+
+    # -- walking ----------------------------------------------------------------------------------------
+
+    def back(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
+        """A spot and those that it comes from, to the first, with what the nodes stem from there.
+
+        The nodes of a spot from which on nothing is known are an empty set.
+        """
+        found = [(spot, ids)]
+        while ids:
+            before, origins = self.before(spot), self.origins(spot.snapshot)
+            if before is None:
+                break
+            known = [origins[number] for number in ids] if origins is not None else []
+            spot, ids = before, frozenset[int]().union(*known)
+            found.append((spot, ids))
+        return found
+
+    def roots(self, spot: Spot) -> Sequence[Ids]:
+        """For each node of a spot, what it stems from in the first snapshot of its compilation; empty when unknown."""
+        if spot.key not in self._roots:
+            before, origins = self.before(spot), self.origins(spot.snapshot)
+            table = self.readable(spot.snapshot)
+            count = len(table.nodes) if table is not None else 0
+            if before is None:
+                first = self._before.get(spot.snapshot.selector) is None
+                self._roots[spot.key] = [frozenset((number,) if first else ()) for number in range(count)]
+            else:
+                earlier = self.roots(before)
+                known = origins if origins is not None else [frozenset[int]()] * count
+                self._roots[spot.key] = [frozenset[int]().union(*(earlier[i] for i in each)) for each in known]
+        return self._roots[spot.key]
+
+    def ahead(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
+        """All that comes after a spot, with what its nodes became; spots where nothing stems from them are left out."""
+        found: list[tuple[Spot, Ids]] = []
+        open_ends = [(spot, ids)]
+        while open_ends:
+            here, ids = open_ends.pop()
+            if here is not spot:
+                found.append((here, ids))
+            if here.snapshot.stage != "after_split":
+                open_ends += reversed(self.following(here, ids))
+        return found
+
+    def following(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
+        """The spots just after one where anything stems from its nodes."""
+        spots = self.after(spot)
+        owner = spot.snapshot if spot.change is not None or spot.snapshot.stage != "piece" else None
+        if owner is None:
+            return [(each, became) for each in spots if (became := self._stemming(each.snapshot, ids))]
+        fork = self._fork(owner)
+        found: dict[int, set[int]] = {}
+        for number in ids:
+            for place, node in fork.get(number, ()):
+                found.setdefault(place, set()).add(node)
+        return [(spots[place], frozenset(found[place])) for place in sorted(found)]
+
+    def _stemming(self, snapshot: Snapshot, ids: Ids) -> Ids:
+        """The nodes of a snapshot that stem from these of the one before it."""
+        origins = self.origins(snapshot) or ()
+        return frozenset(number for number, each in enumerate(origins) if not ids.isdisjoint(each))
+
+    def _fork(self, snapshot: Snapshot) -> dict[int, list[tuple[int, int]]]:
+        """Node -> the nodes that stem from it: which of the snapshots after this one, and which node there."""
+        if snapshot.selector not in self._became:
+            fork: dict[int, list[tuple[int, int]]] = {}
+            for place, after in enumerate(self._after.get(snapshot.selector, ())):
+                for number, origins in enumerate(self.origins(after) or ()):
+                    for origin in origins:
+                        fork.setdefault(origin, []).append((place, number))
+            self._became[snapshot.selector] = fork
+        return self._became[snapshot.selector]
+
+
+def _in_order(compilation: Compilation) -> Iterator[tuple[Snapshot, Snapshot]]:
+    """Each snapshot with the one before it, as `cutaway.record.compilation.Scope` keeps them while recording."""
+    tracks: dict[tuple[str, ...], dict[str | None, Snapshot]] = {}
+    for snapshot in compilation.snapshots:
+        scope = tuple(snapshot.selector.split("/")[:-1])
+        if len(scope) > 1 and scope[-1] in _PHASES and scope[-1] == snapshot.phase:
+            scope = scope[:-1]  # the two phases of one graph are in folders of their own
+        phase = "split" if snapshot.stage == "after_split" else snapshot.phase
+        track = tracks.setdefault(scope, {})
+        if snapshot.stage == "before_pre_grad":
+            for key in [key for key in track if key is not None]:
+                del track[key]
+        before = _before(tracks, scope, phase)
+        if before is not None:
+            yield before, snapshot
+        track[phase] = snapshot
+
+
+def _before(
+    tracks: Mapping[tuple[str, ...], Mapping[str | None, Snapshot]], scope: tuple[str, ...], phase: str | None
+) -> Snapshot | None:
+    while scope:
+        track = tracks.get(scope, {})
+        for key in _BEFORE.get(phase, (None,)):
+            if key in track:
+                return track[key]
+        if scope[-1].startswith("graph_"):  # a further graph comes after no other
+            return None
+        scope, phase = scope[:-1], None
+    return None
