@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,6 +38,13 @@ def _process(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="dump", scope="module")
 def _dump(process: Path) -> Dump:
     return load(process)
+
+
+@pytest.fixture(name="process_80", scope="module")
+def _process_80(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("query") / "process"
+    make_process(folder, layers=80)
+    return folder
 
 
 def keys(dump: Dump, query: str) -> set[tuple[str, str | None]]:
@@ -329,6 +338,15 @@ def test_a_graph_that_is_missing_does_not_hide_the_others(process: Path, tmp_pat
     assert {hit.view.stage for hit in found.hits} >= {"captured", "post_grad"}
     assert set(found.unread) == {name for name, step in dump.snapshots.items() if step.graph == graph}
     assert all("is missing" in problem for problem in found.unread.values())
+
+
+@pytest.mark.parametrize("query", ["op:rms_norm", "layer:*.mlp", "pass:*Lowering*", "kernel:*", "-op:x"])
+def test_eighty_layers_are_answered_within_a_second(process_80: Path, query: str) -> None:
+    """The start of the process included; with five times as long for a busy machine."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "cutaway.cli", "find", str(process_80), query]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert time.monotonic() - started < 5
 
 
 TEXT = st.text(st.sampled_from("abm_n:|-*?[]\"' .,0123456789–…>=<s72"), max_size=40)
