@@ -22,8 +22,8 @@ class Change:
         before, after: the node's id in each graph.
         what: `target` (the operator has another name at this stage: `torch.mul`, `aten.mul.Tensor`), `args` (other
             constants, or it reads other nodes that were there before), `dtype`, `shape`, `stride`, `offset`, `device`,
-            `value`, `constant`, `provider`, or `order` (it runs before a write that it ran after, or the other way
-            round).
+            `value`, `constant`, `graph` (the one inside this one), `provider`, or `order` (it runs before a write that
+            it ran after, or the other way round).
         old, new: as in the node table; None for `args` and `order`, which need the graph to be written.
     """
 
@@ -89,6 +89,8 @@ class Comparison:
             yield self._change(left, right, "args")
         elif self._is_moved(left, right):
             yield self._change(left, right, "order")
+        if old.op == "get_attr" and terms[0].label[left] != terms[1].label[right] and not self._is_constant(old, new):
+            yield self._change(left, right, "graph")
         yield from (self._change(left, right, *fact) for fact in self._facts(old, new))
         if old.constant is not None and new.constant is not None and self._differs(old.constant, new.constant):
             yield self._change(left, right, "constant", old.constant, new.constant)

@@ -12,10 +12,14 @@ from cutaway.dump.diff.pairing import Pairing
 
 _STEPS = 4
 """So many exchanges for each node that could be exchanged: a bound, that hardly anything comes near."""
+_DEPTH = 12
+"""So many exchanges in a row are tried that make nothing worse, for one that makes something better."""
 _MANY = 8
 """So many users of a node are looked at."""
 _CHANGED = 1000
 """What it costs when a node has other constants, or reads another node that was there before."""
+_OTHER = 2
+"""What each of the nodes costs that it reads instead."""
 _REPLACED = 1
 """What it costs when it reads what is new, in place of what is gone."""
 
@@ -34,32 +38,43 @@ class _Repair:
         self.old, self.new = pairing.before, pairing.after
         self.of_old, self.of_new = pairing.of_before, pairing.of_after
         self.gone = [index for index in pairing.left() if index not in pairing.apart[0]]
+        self.left = _STEPS * len(self.old)
 
     def shift(self) -> None:
         """Nodes that are gone take the place of a neighbour that does the same, which is gone then."""
         waiting = self.gone[::-1]
-        left = _STEPS * len(self.old)
-        while waiting and left:
-            left -= 1
-            gone = waiting.pop()
-            for other in self._alike(gone):
-                users = self._users(gone, other)
-                before = self._cost(users)
-                counterpart = self.of_old.pop(other)
-                self._pair(gone, counterpart)
-                if self._cost(users) < before:
-                    waiting.append(other)
-                    break
-                del self.of_old[gone]
-                self._pair(other, counterpart)
+        while waiting and self.left > 0:
+            gone = self._shifted(waiting.pop(), set(), _DEPTH)
+            if gone is not None:
+                waiting.append(gone)
+
+    def _shifted(self, gone: int, seen: set[int], depth: int) -> int | None:
+        """The node that is gone instead, after exchanges that together make the difference smaller; None for none."""
+        seen.add(gone)
+        for other in self._alike(gone):
+            if other in seen or self.left <= 0:
+                continue
+            self.left -= 1
+            users = self._users(gone, other)
+            before = self._cost(users)
+            counterpart = self.of_old.pop(other)
+            self._pair(gone, counterpart)
+            change = self._cost(users) - before
+            if change < 0:
+                return other
+            found = self._shifted(other, seen, depth - 1) if change == 0 and depth else None
+            if found is not None:
+                return found
+            del self.of_old[gone]
+            self._pair(other, counterpart)
+        return None
 
     def cross(self) -> None:
         """Where a node reads another one that does the same as what it read: exchange the counterparts of the two."""
-        left = _STEPS * len(self.old)
         for user in sorted(self.of_old):
             for one, counterpart in list(self._crossed(user)):
-                left -= 1
-                if left < 0:
+                self.left -= 1
+                if self.left < 0:
                     return
                 self._exchange(one, counterpart)
 
@@ -115,13 +130,13 @@ class _Repair:
         if counterpart is None:
             return 0
         refs, others = self.old.refs[node], self.new.refs[counterpart]
-        if len(refs) != len(others) or self.old.label[node] != self.new.label[counterpart]:
+        if len(refs) != len(others):
             return _CHANGED
-        cost = 0
+        changed, cost = self.old.label[node] != self.new.label[counterpart], 0
         for ref, other in zip(refs, others, strict=True):
             found = self.of_old.get(ref)
             if found != other:
-                if found is not None and other in self.of_new:
-                    return _CHANGED
-                cost += _REPLACED
-        return cost
+                stayed = found is not None and other in self.of_new
+                changed |= stayed
+                cost += _OTHER if stayed else _REPLACED
+        return cost + _CHANGED * changed

@@ -7,6 +7,7 @@ where the other has symbols. What a symbol of one graph is in the other is read 
 from __future__ import annotations
 
 import ast
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -43,7 +44,8 @@ class Sizes:
         if len(text) > _LONGEST:
             return text
         try:
-            tree = ast.parse(text, mode="eval").body
+            with warnings.catch_warnings(action="ignore"):  # of what is no Python that anybody wrote
+                tree = ast.parse(text, mode="eval").body
             number = _number(tree, self.known)
             return number if number is not None else ordered(ast.unparse(_Renamed(self.known).visit(tree)))
         except (SyntaxError, ValueError, RecursionError, MemoryError):

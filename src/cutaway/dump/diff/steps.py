@@ -8,6 +8,8 @@ from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.terms import Terms, around, bottom_up, top_down
 
 _ROUNDS = 4
+_LIST = 4
+"""So many arguments at least are a list, of which one may be missing."""
 _MANY = 8
 """Nodes that do the same and lie in the same place are compared one by one only when they are no more than this."""
 
@@ -45,6 +47,8 @@ def find_pairs(pairing: Pairing) -> None:
     for _ in range(_ROUNDS):
         if _likely(pairing, [label, place]):
             _spread(pairing, kind)
+    _same(pairing, [near, place], label, more=True)
+    _same(pairing, [label, place], label, more=True)
 
 
 Colours = tuple[Sequence[int], Sequence[int]]
@@ -71,13 +75,26 @@ def _descend(pairing: Pairing, found: list[tuple[int, int]], colours: Colours) -
     """Pair what paired nodes read, at the same places, where it has the same colour."""
     while found:
         left, right = found.pop()
-        refs, others = pairing.before.refs[left], pairing.after.refs[right]
-        if len(refs) == len(others):
-            found += [
-                (ref, other)
-                for ref, other in zip(refs, others, strict=True)
-                if colours[0][ref] == colours[1][other] and pairing.pair(ref, other)
-            ]
+        read = _aligned(pairing.before.refs[left], pairing.after.refs[right], colours)
+        found += [pair for pair in read if pairing.pair(*pair)]
+
+
+def _aligned(refs: Sequence[int], others: Sequence[int], colours: Colours) -> Iterator[tuple[int, int]]:
+    """What stands at the same places and has the same colour.
+
+    Of long lists of another length (a result more, a tensor less to join), those at the beginning and at the end.
+    """
+    pairs = list(zip(refs, others, strict=False))
+    equal = [colours[0][ref] == colours[1][other] for ref, other in pairs]
+    if len(refs) == len(others):
+        yield from (pair for pair, same in zip(pairs, equal, strict=True) if same)
+    elif len(pairs) >= _LIST:
+        count = equal.index(False) if False in equal else len(pairs)
+        yield from pairs[:count]
+        for ref, other in zip(reversed(refs[count:]), reversed(others[count:]), strict=False):
+            if colours[0][ref] != colours[1][other]:
+                return
+            yield ref, other
 
 
 def _buckets(pairing: Pairing, colours: Sequence[Colours]) -> Iterator[tuple[list[int], list[int]]]:
@@ -99,14 +116,22 @@ def _alone(pairing: Pairing, colours: Sequence[Colours]) -> None:
             pairing.pair(left[0], right[0])
 
 
-def _same(pairing: Pairing, colours: Sequence[Colours], below: Colours) -> None:
-    """Pair nodes of a colour that both sides have equally often: those that read the same first, then in order."""
+def _same(pairing: Pairing, colours: Sequence[Colours], below: Colours, more: bool = False) -> None:
+    """Pair nodes of a colour that both sides have equally often: those that read the same first, then in order.
+
+    Args:
+        pairing: where to.
+        colours: all of which are the same.
+        below: of what these read, to go on with.
+        more: also where one side has more of them, when they are too many to be compared one by one.
+    """
     for left, right in _buckets(pairing, colours):
         left, right = (
             [each for each in left if each not in pairing.of_before],
             [each for each in right if each not in pairing.of_after],
         )
-        if len(left) != len(right):
+        many = more and max(len(left), len(right)) > _MANY
+        if len(left) != len(right) and not many:
             continue
         for one, other in _by_what_they_read(pairing, left, right):
             if pairing.pair(one, other):
@@ -114,7 +139,7 @@ def _same(pairing: Pairing, colours: Sequence[Colours], below: Colours) -> None:
 
 
 def _by_what_they_read(pairing: Pairing, left: list[int], right: list[int]) -> Iterator[tuple[int, int]]:
-    if len(left) == 1:
+    if len(left) == len(right) == 1:
         yield left[0], right[0]
         return
     reading: dict[tuple[int, ...], list[int]] = {}
@@ -128,7 +153,7 @@ def _by_what_they_read(pairing: Pairing, left: list[int], right: list[int]) -> I
         else:
             rest.append(one)
     free = sorted(other for others in reading.values() for other in others)
-    yield from zip(rest, free, strict=True)
+    yield from zip(rest, free, strict=False)
 
 
 def _spread(pairing: Pairing, colours: Colours) -> None:
@@ -151,11 +176,9 @@ def _beside_free(pairing: Pairing) -> list[tuple[int, int]]:
 
 def _neighbours(pairing: Pairing, left: int, right: int, colours: Colours) -> Iterator[tuple[int, int]]:
     refs, others = pairing.before.refs[left], pairing.after.refs[right]
-    if len(refs) == len(others):
-        for ref, other in zip(refs, others, strict=True):
-            free = ref not in pairing.of_before and other not in pairing.of_after
-            if free and colours[0][ref] == colours[1][other]:
-                yield ref, other
+    for ref, other in _aligned(refs, others, colours):
+        if ref not in pairing.of_before and other not in pairing.of_after:
+            yield ref, other
     users = _free_users(pairing.before.users[left], pairing.of_before, colours[0])
     if not users:
         return
