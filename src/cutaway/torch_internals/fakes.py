@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +34,10 @@ class FakeMaker:
         )
         self._entered: Any = None
         self._meta = torch.device("meta")
+
+    def owns(self, value: torch.Tensor) -> bool:
+        """Whether a tensor is a plain fake tensor of the mode, and of no subclass."""
+        return type(value) is self._kind and value.fake_mode is self.mode  # pyright: ignore[reportUnknownMemberType]
 
     def __enter__(self) -> FakeMaker:
         self._entered = self._enter(self.mode)
@@ -95,15 +98,20 @@ def fake_mode_is(value: torch.Tensor, mode: Any) -> bool:
     return type(value) is FakeTensor and value.fake_mode is mode
 
 
-def dispatch_keys(value: torch.Tensor) -> int:
-    """What a tensor is to the dispatcher, as bits: backend, conjugated, negated, inference, quantised, ... (c10)."""
-    return torch._C._dispatch_keys(value).raw_repr()
+def plain_keys(value: torch.Tensor) -> int | None:
+    """What a tensor is to the dispatcher (backend, inference tensor, ...), as bits.
+
+    None for one that is more than sizes, strides and a dtype: sparse, quantised, nested, lazily conjugated or negated.
+    """
+    keys = torch._C._dispatch_keys(value).raw_repr()
+    known = _plain.get(keys)
+    if known is None:
+        odd = value.is_conj() or value.is_neg() or value._is_zerotensor() or value.is_quantized or value.is_nested
+        known = _plain[keys] = value.layout is torch.strided and not odd
+    return keys if known else None
 
 
-def is_plain(value: torch.Tensor) -> bool:
-    """Whether a tensor is strided, neither quantised nor nested nor lazily conjugated or negated."""
-    odd = value.is_conj() or value.is_neg() or value._is_zerotensor() or value.is_quantized or value.is_nested
-    return value.layout is torch.strided and not odd
+_plain: dict[int, bool] = {}
 
 
 def has_symbolic_sizes(value: torch.Tensor) -> bool:
@@ -111,17 +119,18 @@ def has_symbolic_sizes(value: torch.Tensor) -> bool:
     return value._has_symbolic_sizes_strides
 
 
-def plain_mode(mode: Any) -> bool:
-    """Whether a fake mode is torch's own and computes nothing for real (``propagate_real_tensors``)."""
+def settings_of_mode(mode: Any) -> tuple[Any, ...] | None:
+    """Switches of a fake mode that operators look at; None for one that is not torch's own, or computes for real."""
     from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  (only when compiling)
 
-    return type(mode) is FakeTensorMode and not mode.propagate_real_tensors
-
-
-def settings_of_mode(mode: Any) -> tuple[Any, ...]:
-    """Switches of a fake mode that operators look at."""
-    names: Sequence[str] = (
-        "allow_fallback_kernels", "allow_non_fake_inputs", "allow_meta", "static_shapes", "export", "cache_enabled",
-        "allow_scalar_outputs", "_allow_unsafe_data_ptr_access",
-    )  # fmt: skip
-    return tuple(getattr(mode, name, None) for name in names)
+    if type(mode) is not FakeTensorMode or mode.propagate_real_tensors:
+        return None
+    return (
+        mode.allow_fallback_kernels,
+        mode.allow_non_fake_inputs,
+        mode.allow_meta,
+        mode.allow_scalar_outputs,
+        mode.static_shapes,
+        mode.cache_enabled,
+        mode._allow_unsafe_data_ptr_access,
+    )

@@ -7,25 +7,38 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 SymbolicNumber = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
-def raw_expression(number: Any) -> Any:
-    """The expression that a symbolic number was made with, equalities that were learnt since not put in.
+class NumberParts(NamedTuple):
+    """What a symbolic number is made of.
 
-    None for one that is no expression of a ShapeEnv (a nested size; torch/fx/experimental/sym_node.py).
+    Attributes:
+        expr: its expression; equalities that were learnt since it was made are not put in.
+        kind: int, float or bool.
+        hint: what it is for the example's sizes, if that is known.
+        shape_env: whose symbols those in the expression are.
     """
-    return getattr(number.node, "_expr", None)
+
+    expr: Any
+    kind: type
+    hint: Any
+    shape_env: Any
 
 
-def python_type(number: Any) -> type:
-    """int, float or bool: what a symbolic number stands for."""
-    return number.node.pytype
+def parts_of_number(number: Any) -> NumberParts | None:
+    """A symbolic number taken apart; None for one that is no expression of a ShapeEnv (a nested size).
+
+    torch/fx/experimental/sym_node.py, ``SymNode``.
+    """
+    node = number.node
+    expr, hint = getattr(node, "_expr", None), getattr(node, "_hint", None)
+    plain = hint is None or type(hint) in (int, float, bool)
+    return NumberParts(expr, node.pytype, hint, node.shape_env) if plain and hasattr(expr, "free_symbols") else None
 
 
 def with_equalities(shape_env: Any, expr: Any) -> Any:
@@ -33,17 +46,19 @@ def with_equalities(shape_env: Any, expr: Any) -> Any:
     return shape_env.replace(expr)
 
 
-def symbolic_number(expr: Any, shape_env: Any, kind: type) -> Any:
-    """A SymInt, SymFloat or SymBool of an expression; a plain number when there is no symbol in it.
+def symbolic_number(expr: Any, shape_env: Any, kind: type, hint: Any) -> Any:
+    """A SymInt, SymFloat or SymBool of an expression.
 
-    What operators make has the number for the example's sizes along; here torch computes it as they do.
+    Args:
+        expr: a sympy expression.
+        shape_env: whose symbols are in it.
+        kind: int, float or bool.
+        hint: what it is for the example's sizes; None when that is not known. torch would compute it, in 40 us.
     """
-    from torch.fx.experimental.sym_node import SymNode  # noqa: PLC0415  (sympy: only when sizes are symbolic)
+    from torch.fx.experimental import sym_node  # noqa: PLC0415  (sympy: only when sizes are symbolic)
 
-    if not expr.free_symbols:
-        return kind(expr)
     made = {int: torch.SymInt, float: torch.SymFloat, bool: torch.SymBool}[kind]
-    return made(SymNode(expr, shape_env, kind, None))
+    return made(sym_node.SymNode(expr, shape_env, kind, sym_node._NO_HINT if hint is None else hint))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -110,8 +125,7 @@ def settings_of_shapes(shape_env: Any) -> tuple[Any, ...] | None:
     if shape_env.real_tensor_prop_unbacked_vals:
         return None
     given = shape_env.settings
-    names: Sequence[str] = tuple(given.__dataclass_fields__)
-    return (*(getattr(given, name) for name in names), bool(shape_env.runtime_asserts_frozen))
+    return (*(getattr(given, name) for name in given.__dataclass_fields__), shape_env.runtime_asserts_frozen)
 
 
 def state_of_shapes(shape_env: Any) -> tuple[Any, ...]:

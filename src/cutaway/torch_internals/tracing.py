@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -87,28 +88,28 @@ def ambient_of_tracing() -> tuple[Any, ...] | None:
 
     None when a mode is on that may do anything to what is traced.
     """
-    from torch._inductor.decomposition import select_decomp_table  # noqa: PLC0415  (Inductor is heavy)
-
     if not _only_known_modes():
         return None
-    table = select_decomp_table()
     return (
         torch.get_default_dtype(),
-        torch.get_default_device(),
+        torch.get_default_device() if torch._C._len_torch_function_stack() else None,
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
-        _autocast(),
+        tuple((kind, torch.get_autocast_dtype(kind)) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)),
         _backends(),
         _settings(),
-        len(table),
-        hash(tuple(table.values())),
     )
 
 
+_AUTOCAST = ("cpu", "cuda", "xpu", "mps", "hpu")
+
+
 def _only_known_modes() -> bool:
+    if not torch._C._len_torch_function_stack() and not torch._C._len_torch_dispatch_stack():
+        return True
     from torch.overrides import _get_current_function_mode_stack  # noqa: PLC0415  (private: kept in one place)
     from torch.utils._device import DeviceContext  # noqa: PLC0415
     from torch.utils._python_dispatch import _get_current_dispatch_mode_stack  # noqa: PLC0415
@@ -117,11 +118,6 @@ def _only_known_modes() -> bool:
     return all(type(mode) is DeviceContext for mode in functions) and all(
         type(mode) is torch._subclasses.FakeTensorMode for mode in _get_current_dispatch_mode_stack()
     )
-
-
-def _autocast() -> tuple[Any, ...]:
-    kinds = [kind for kind in ("cpu", "cuda", "xpu", "mps", "hpu") if torch.is_autocast_enabled(kind)]
-    return tuple((kind, torch.get_autocast_dtype(kind)) for kind in kinds)
 
 
 def _backends() -> tuple[Any, ...]:
@@ -138,14 +134,21 @@ def _backends() -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _settings() -> tuple[bytes, ...]:
-    """Digests that torch keeps of its own settings, and computes anew when one is changed."""
-    import torch._functorch.config as functorch  # noqa: PLC0415  (only when compiling)
+def _settings() -> tuple[Any, ...]:
+    """Digests that torch keeps of its settings (and computes anew when one is changed), and the decompositions."""
+    inductor, functorch, shapes, decompositions = _modules()
+    table = decompositions()
+    return inductor.get_hash(), functorch.get_hash(), shapes.get_hash(), len(table), hash(tuple(table.values()))
+
+
+@functools.cache
+def _modules() -> tuple[Any, ...]:
+    import torch._functorch.config as functorch  # noqa: PLC0415  (Inductor is heavy)
     import torch._inductor.config as inductor  # noqa: PLC0415
     import torch.fx.experimental._config as shapes  # noqa: PLC0415
+    from torch._inductor.decomposition import select_decomp_table  # noqa: PLC0415
 
-    modules: list[Any] = [inductor, functorch, shapes]
-    return tuple(module.get_hash() for module in modules)
+    return inductor, functorch, shapes, select_decomp_table
 
 
 def copied_fields() -> tuple[str, ...]:
@@ -171,6 +174,21 @@ def replaced_by(node: fx.Node, pass_name: str) -> Any:
 def name_for(graph: fx.Graph, target: Any) -> str:
     """What a graph would name a node that calls this, before it makes the name unique (torch/fx/graph.py)."""
     return graph._target_to_str(target)
+
+
+def new_call(graph: fx.Graph, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> fx.Node:
+    """``graph.create_node("call_function", ...)`` without its search for raw symbolic numbers among the arguments.
+
+    torch/fx/graph.py; the search, for a warning, takes half of its time. The arguments are nodes and constants.
+    """
+    made = fx.Node(graph, graph._graph_namespace.create_name(name, None), "call_function", target, args, kwargs)
+    for hook in getattr(graph.owning_module, "_create_node_hooks", None) or ():
+        hook(made)
+    graph._graph_namespace.associate_name_with_obj(made.name, made)
+    graph._insert(made)
+    graph._find_nodes_lookup_table.insert(made)
+    graph._len += 1
+    return made
 
 
 def unused_attribute(gm: fx.GraphModule, name: str) -> str:

@@ -125,16 +125,25 @@ class Lowering:
         self.report = report
         self.ops = ops
         self.mode = torch_internals.fake_mode_of_compile() or _mode_of(nodes)
-        self.shape_env = None if self.mode is None else self.mode.shape_env
-        self.describer = Describer(self.mode, value_of)
-        self.ambient = torch_internals.ambient_of_tracing()
-        self.numbers: dict[tuple[type, Any], Any] = {}
+        if self.mode is None:
+            raise CompileError(
+                f"the graph of {nodes[0].name} cannot be lowered",
+                "no node of it has a fake tensor as its value",
+                "run the pass on a graph that AOTAutograd or make_fx made",
+            )
+        self.maker = torch_internals.FakeMaker(self.mode)
+        self.describer = Describer(self.maker, value_of)
+        self.around = self._around()
         self.known: dict[Hashable, tuple[IrOpImpl, Bound]] = {}
-        self.maker = torch_internals.FakeMaker(self.mode) if self.mode is not None else None
         self.chosen: dict[str, Counter[str]] = defaultdict(Counter)
         self.counts: Counter[str] = Counter(hits=0, misses=0, uncached=0)
         self.notes: dict[str, dict[str, None]] = {"undecided": {}, "uncached": {}}
         self.failures: list[Failure] = []
+
+    def _around(self) -> Hashable | None:
+        """What tracing depends on besides a node; None when that cannot be told."""
+        ambient, mode = torch_internals.ambient_of_tracing(), torch_internals.settings_of_mode(self.mode)
+        return None if ambient is None or mode is None else (ambient, mode)
 
     def lower(self, node: fx.Node, outer: tuple[str, ...] = ()) -> None:
         """Lower one node and then those that its implementation is made of, or keep in mind why it cannot be.
@@ -164,56 +173,57 @@ class Lowering:
     def _lowered(self, node: fx.Node, call: Call) -> tuple[IrOpImpl, list[fx.Node]]:
         """The implementation that was chosen, and the nodes that were put in the node's place."""
         try:
-            described = self._described(call)
+            if self.around is None:
+                raise UndescribedError("a mode is on that may change what is traced")
+            described = (call.op.name, *self.describer.describe(call.args))
+            impl, bound = self.known.get(described) or self._recalled(call, described)
         except UndescribedError as error:
             return self._lowered_alone(node, call, str(error))
-        known = self.known.get(described)
-        if known is not None:
-            return self._lowered_again(node, call, *known)
-        impl = call.implementation(self._undecided)
-        try:
-            portable = self.describer.portable(described)
-            key = self._key(impl, portable)
-        except (UndescribedError, OpError) as error:
-            return self._lowered_alone(node, call, str(error), impl)
-        recipe = self.replacements.get(key)
-        if recipe is not None:
-            bound = Bound(recipe, portable.symbols, self.numbers, self.shape_env)
-            self.known[described] = impl, bound
-            return self._lowered_again(node, call, impl, bound)
-        made = call.traced(impl)
-        recipe, why = recipe_of(made, list(call.bare.values()), portable.symbols, self.shape_env)
-        if recipe is None:
-            self._count_uncached(call, impl, why)
-        else:
-            self.replacements.put(key, recipe)
-            self.counts["misses"] += 1
-            self.known[described] = impl, Bound(recipe, portable.symbols, self.numbers, self.shape_env)
-            _log.debug("traced replacement for %s (cache size: %d)", call.op.name, len(self.replacements))
-        return impl, insert(node, list(call.inputs), made.steps, made.outputs, made.values, IrLowering.name)
-
-    def _described(self, call: Call) -> tuple[Hashable, ...]:
-        if self.ambient is None:
-            raise UndescribedError("a mode is on that may change what is traced")
-        if self.mode is None or not torch_internals.plain_mode(self.mode):
-            raise UndescribedError("the graph has no fake mode of torch's own kind")
-        return (call.op.name, *self.describer.describe(call.args))
-
-    def _key(self, impl: IrOpImpl, portable: Portable) -> Hashable:
-        around = (self.ambient, torch_internals.settings_of_mode(self.mode))
-        return impl, self.replacements.identities.of(impl), portable.key, around
-
-    def _lowered_again(self, node: fx.Node, call: Call, impl: IrOpImpl, bound: Bound) -> Any:
-        if self.maker is None:
-            raise AssertionError("a recipe was bound in a graph without a fake mode")
+        if bound is None:
+            return impl, self._lowered_first(node, call, impl, described)
+        self.counts["hits"] += 1
         with self.maker as maker:
             values = bound.make(maker, list(call.inputs.values()))
-        self.counts["hits"] += 1
-        recipe = bound.recipe
-        return impl, insert(node, list(call.inputs), recipe.steps, recipe.outputs, values, IrLowering.name)
+        steps, outputs = bound.recipe.steps, bound.recipe.outputs
+        return impl, insert(node, list(call.inputs), steps, outputs, values, IrLowering.name)
 
-    def _lowered_alone(self, node: fx.Node, call: Call, why: str, impl: IrOpImpl | None = None) -> Any:
-        impl = impl or call.implementation(self._undecided)
+    def _recalled(self, call: Call, described: tuple[Hashable, ...]) -> tuple[IrOpImpl, Bound | None]:
+        """The implementation for arguments that are new in this graph, and its recipe if another graph had such."""
+        impl = call.implementation(self._undecided)
+        portable = self.describer.portable(described)
+        recipe = self.replacements.get(self._key(impl, portable))
+        if recipe is None:
+            return impl, None
+        bound = Bound(recipe, portable.symbols, self.describer.numbers, self.mode.shape_env)
+        self.known[described] = impl, bound
+        return impl, bound
+
+    def _key(self, impl: IrOpImpl, portable: Portable) -> Hashable:
+        try:
+            return impl, self.replacements.identities.of(impl), portable.key, self.around
+        except OpError as error:
+            raise UndescribedError(str(error)) from error
+
+    def _lowered_first(
+        self, node: fx.Node, call: Call, impl: IrOpImpl, described: tuple[Hashable, ...]
+    ) -> list[fx.Node]:
+        made = call.traced(impl)
+        portable = self.describer.portable(described)
+        recipe, why = recipe_of(made, list(call.bare.values()), portable.symbols, self.maker)
+        if recipe is None:
+            self._count_uncached(call, impl, why)
+            self.known.clear()  # tracing may have learnt something about the symbols
+            self.describer.forget_facts()
+        else:
+            self.replacements.put(self._key(impl, portable), recipe)
+            self.counts["misses"] += 1
+            bound = Bound(recipe, portable.symbols, self.describer.numbers, self.mode.shape_env)
+            self.known[described] = impl, bound
+            _log.debug("traced replacement for %s (cache size: %d)", call.op.name, len(self.replacements))
+        return insert(node, list(call.inputs), made.steps, made.outputs, made.values, IrLowering.name)
+
+    def _lowered_alone(self, node: fx.Node, call: Call, why: str) -> tuple[IrOpImpl, list[fx.Node]]:
+        impl = call.implementation(self._undecided)
         made = call.traced(impl)
         self._count_uncached(call, impl, why)
         return impl, insert(node, list(call.inputs), made.steps, made.outputs, made.values, IrLowering.name)

@@ -79,8 +79,8 @@ def _created(graph: fx.Graph, step: Step, nodes: Sequence[fx.Node]) -> fx.Node:
     if step.op == "get_attr":
         return _attribute(graph, step)
     args = tuple([nodes[arg.place] if type(arg) is Ref else _with_nodes(arg, nodes) for arg in step.args])
-    kwargs = {key: _with_nodes(arg, nodes) for key, arg in step.kwargs.items()} if step.kwargs else None
-    return graph.create_node("call_function", step.target, args, kwargs, step.name)
+    kwargs = {key: _with_nodes(arg, nodes) for key, arg in step.kwargs.items()}
+    return torch_internals.new_call(graph, step.target, args, kwargs, step.name)
 
 
 def _attribute(graph: fx.Graph, step: Step) -> fx.Node:

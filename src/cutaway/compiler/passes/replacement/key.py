@@ -36,10 +36,14 @@ class Symbolic(NamedTuple):
     """A symbolic number in a description.
 
     Attributes:
+        kind: int, float or bool.
         expr: its sympy expression.
+        hint: what it is for the example's sizes, if that is known.
     """
 
+    kind: type
     expr: Any
+    hint: Any
 
 
 class UndescribedError(Exception):
@@ -63,15 +67,19 @@ class Describer:
     """Describes the arguments of one graph's nodes.
 
     Args:
-        mode: the fake mode of the graph; None when nothing in it is a tensor.
+        maker: of the graph's fake mode.
         value_of: what a node returns.
+
+    Attributes:
+        numbers: every symbolic number that was met, by its description.
     """
 
-    def __init__(self, mode: Any, value_of: Callable[[fx.Node], Any]) -> None:
-        self.mode = mode
-        self.shape_env = None if mode is None else mode.shape_env
+    def __init__(self, maker: torch_internals.FakeMaker, value_of: Callable[[fx.Node], Any]) -> None:
+        self.maker = maker
+        self.shape_env = maker.mode.shape_env
         self.value_of = value_of
-        self.facts = None if self.shape_env is None else Facts(self.shape_env)
+        self.facts = Facts(self.shape_env)
+        self.numbers: dict[Symbolic, Any] = {}
         self._tensors: dict[int, tuple[torch.Tensor, Hashable]] = {}  # the tensor is kept, so that its id is its own
 
     def describe(self, args: Sequence[Any]) -> tuple[Hashable, ...]:
@@ -111,25 +119,32 @@ class Describer:
         if kind in _BITS:
             return kind, _BITS[kind](value)  # 0.0 is not -0.0, and nan is nan
         if kind in torch_internals.SymbolicNumber:
-            return kind, torch_internals.python_type(value), self._symbolic(value)
+            return kind, self._symbolic(value)
         raise UndescribedError(f"an argument is a {kind.__module__}.{kind.__qualname__}")
 
     def _tensor(self, value: Any) -> Hashable:
-        if not torch_internals.fake_mode_is(value, self.mode):
+        if not self.maker.owns(value):
             raise UndescribedError("an argument is no plain fake tensor of the graph's fake mode")
-        if not torch_internals.is_plain(value):
+        keys = torch_internals.plain_keys(value)
+        if keys is None:
             raise UndescribedError("an argument is not a plain strided tensor")
         memory = value.untyped_storage().nbytes()
         sizes: tuple[Any, ...] = (*value.shape, *value.stride(), value.storage_offset(), memory)
         if torch_internals.has_symbolic_sizes(value) or type(memory) is not int:
             sizes = tuple([size if type(size) is int else self._symbolic(size) for size in sizes])
-        return value.dtype, value.device, torch_internals.dispatch_keys(value), value.requires_grad, sizes
+        return value.dtype, value.device, keys, value.requires_grad, sizes
 
     def _symbolic(self, number: Any) -> Symbolic:
-        expr = torch_internals.raw_expression(number)
-        if expr is None or torch_internals.shape_env_of_size(number) is not self.shape_env:
+        parts = torch_internals.parts_of_number(number)
+        if parts is None or parts.shape_env is not self.shape_env:
             raise UndescribedError("a size belongs to no symbols of the graph")
-        return Symbolic(expr)
+        described = Symbolic(parts.kind, parts.expr, parts.hint)
+        self.numbers.setdefault(described, number)
+        return described
+
+    def forget_facts(self) -> None:
+        """Look anew at what is known of the symbols."""
+        self.facts = Facts(self.shape_env)
 
     def portable(self, described: tuple[Hashable, ...]) -> Portable:
         """The same description for any graph: symbols by number, with what is known of them.
@@ -141,8 +156,6 @@ class Describer:
         _collect(described, sizes)
         if not sizes:
             return Portable(described, ())
-        if self.facts is None:
-            raise AssertionError("a symbolic size without a ShapeEnv was described")
         known = self.facts.about(sizes)
         if known is None:
             raise UndescribedError("symbolic sizes are answered from example values")
@@ -161,5 +174,5 @@ def _collect(described: Any, sizes: list[Any]) -> None:
 def _renamed(described: Any, renamed: Callable[[Any], Any]) -> Any:
     """A description with its expressions renamed."""
     if type(described) is Symbolic:
-        return Symbolic(renamed(described.expr))
+        return described._replace(expr=renamed(described.expr))
     return tuple([_renamed(part, renamed) for part in described]) if type(described) is tuple else described

@@ -21,7 +21,7 @@ class Tensor(NamedTuple):
             this one; None: in memory of its own.
         shape: ints, and `Symbolic` for sizes with symbols; as stride, offset and nbytes.
         nbytes: of the memory.
-        noted: ``meta["tensor_meta"]``, without shape and stride; None when there is none.
+        noted: ``meta["tensor_meta"]``, with that shape and stride; None when there is none.
     """
 
     memory: int | None
@@ -32,13 +32,6 @@ class Tensor(NamedTuple):
     dtype: torch.dtype
     device: torch.device
     noted: Any
-
-
-class Number(NamedTuple):
-    """A symbolic number: ``kind`` is int, float or bool."""
-
-    kind: type
-    expr: Any
 
 
 class Plain(NamedTuple):
@@ -54,14 +47,16 @@ class Recipe:
     Attributes:
         steps: of the trace.
         outputs: of the trace.
-        values: what each step returns: `Tensor`, `Number`, `Plain`, or a list or tuple of such.
+        values: what each step returns: `Tensor`, `Symbolic`, `Plain`, or a list or tuple of such.
         symbols: those in the values, in the order in which the key numbers them.
+        symbolic: whether there are symbolic numbers in the values.
     """
 
     steps: tuple[Step, ...]
     outputs: Any
     values: tuple[Any, ...]
     symbols: tuple[Any, ...]
+    symbolic: bool
 
 
 class _NoRecipeError(Exception):
@@ -69,7 +64,7 @@ class _NoRecipeError(Exception):
 
 
 def recipe_of(
-    made: Trace, inputs: Sequence[Any], symbols: tuple[Any, ...], shape_env: Any
+    made: Trace, inputs: Sequence[Any], symbols: tuple[Any, ...], maker: torch_internals.FakeMaker
 ) -> tuple[Recipe | None, str]:
     """A trace as a recipe, or why there is none.
 
@@ -77,24 +72,25 @@ def recipe_of(
         made: the trace.
         inputs: what it was traced with.
         symbols: of the key.
-        shape_env: theirs.
+        maker: of the graph's fake mode.
     """
     if made.single_use:
         return None, made.single_use
-    keeper = _Keeper(inputs, symbols, shape_env)
+    keeper = _Keeper(inputs, symbols, maker)
     try:
         values = tuple([keeper.kept(value, noted) for value, noted in made.values])
     except _NoRecipeError as error:
         return None, str(error)
-    return Recipe(made.steps, made.outputs, values, symbols), ""
+    return Recipe(made.steps, made.outputs, values, symbols, keeper.symbolic), ""
 
 
 class _Keeper:
     """Takes values apart, one step after another."""
 
-    def __init__(self, inputs: Sequence[Any], symbols: tuple[Any, ...], shape_env: Any) -> None:
+    def __init__(self, inputs: Sequence[Any], symbols: tuple[Any, ...], maker: torch_internals.FakeMaker) -> None:
         self.symbols = frozenset(symbols)
-        self.shape_env = shape_env
+        self.maker = maker
+        self.symbolic = False
         self.tensors = [value if isinstance(value, torch.Tensor) else None for value in inputs]
         self.memories: dict[int, int] = {}
         for place, value in enumerate(self.tensors):
@@ -107,14 +103,13 @@ class _Keeper:
         if isinstance(value, (list, tuple)):
             return type(value)([self.kept(part, None) for part in value])
         if isinstance(value, torch_internals.SymbolicNumber):
-            return Number(torch_internals.python_type(value), self._size(value).expr)
+            return self._size(value)
         if not is_plain(value):
             raise _NoRecipeError(f"a node of it returns a {type(value).__qualname__}")
         return Plain(value)
 
     def _tensor(self, value: Any, noted: Any) -> Tensor:
-        mode = torch_internals.fake_mode_of(value)
-        if mode is None or not torch_internals.fake_mode_is(value, mode) or not torch_internals.is_plain(value):
+        if not self.maker.owns(value) or torch_internals.plain_keys(value) is None:
             raise _NoRecipeError("a node of it returns something else than a plain strided tensor")
         if value.requires_grad:
             raise _NoRecipeError("a node of it returns a tensor that requires a gradient")
@@ -124,29 +119,31 @@ class _Keeper:
         if base is not None and base.dtype.itemsize != value.dtype.itemsize:
             raise _NoRecipeError("a node of it returns a view with elements of another size")
         self.tensors.append(value)
+        shape, stride = tuple(map(self._size, value.shape)), tuple(map(self._size, value.stride()))
+        if Symbolic not in map(type, shape):
+            shape = torch.Size(shape)
         return Tensor(
             memory=None if is_new else memory,
-            shape=tuple(map(self._size, value.shape)),
-            stride=tuple(map(self._size, value.stride())),
+            shape=shape,
+            stride=stride,
             offset=self._size(value.storage_offset()),
             nbytes=self._size(value.untyped_storage().nbytes()) if is_new else None,
             dtype=value.dtype,
             device=value.device,
-            noted=None if noted is None else noted._replace(shape=(), stride=()),
+            noted=noted and noted._replace(shape=shape, stride=stride),
         )
 
     def _size(self, size: Any) -> Any:
         if isinstance(size, (int, float)):
             return size
-        if (
-            torch_internals.raw_expression(size) is None
-            or torch_internals.shape_env_of_size(size) is not self.shape_env
-        ):
+        parts = torch_internals.parts_of_number(size)
+        if parts is None or parts.shape_env is not self.maker.mode.shape_env:
             raise _NoRecipeError("a size of it belongs to other symbols")
         expr = torch_internals.expression(size)
         if not self.symbols.issuperset(expr.free_symbols):
             raise _NoRecipeError("a size of it has a symbol that no argument has")
-        return Symbolic(expr)
+        self.symbolic = True
+        return Symbolic(parts.kind, expr, parts.hint)
 
 
 class Bound:
@@ -155,18 +152,16 @@ class Bound:
     Args:
         recipe: it.
         symbols: what to put in the place of the recipe's symbols.
-        numbers: expression -> symbolic number of the ShapeEnv; more are added.
+        numbers: symbolic numbers of the ShapeEnv; more are added.
         shape_env: theirs; None when there are no symbols.
     """
 
-    def __init__(
-        self, recipe: Recipe, symbols: tuple[Any, ...], numbers: dict[tuple[type, Any], Any], shape_env: Any
-    ) -> None:
+    def __init__(self, recipe: Recipe, symbols: tuple[Any, ...], numbers: dict[Symbolic, Any], shape_env: Any) -> None:
         self.recipe = recipe
         self._symbols = symbols
         self._numbers = numbers
         self._shape_env = shape_env
-        self._values = [self._bound(value) for value in recipe.values]
+        self._values = [self._bound(value) for value in recipe.values] if recipe.symbolic else recipe.values
 
     def _bound(self, value: Any) -> Any:
         if type(value) is Tensor:
@@ -174,19 +169,19 @@ class Bound:
             noted = value.noted and value.noted._replace(shape=shape, stride=stride)
             offset, nbytes = self._size(value.offset), self._size(value.nbytes)
             return value._replace(shape=shape, stride=stride, offset=offset, nbytes=nbytes, noted=noted)
-        if type(value) is Number:
-            return Plain(self._number(value.kind, value.expr))
+        if type(value) is Symbolic:
+            return Plain(self._size(value))
         return value if type(value) is Plain else type(value)([self._bound(part) for part in value])
 
     def _size(self, size: Any) -> Any:
-        return self._number(int, size.expr) if type(size) is Symbolic else size
-
-    def _number(self, kind: type, expr: Any) -> Any:
+        if type(size) is not Symbolic:
+            return size
         if self._symbols != self.recipe.symbols:
-            expr = torch_internals.renamed(expr, self.recipe.symbols, self._symbols)
-        found = self._numbers.get((kind, expr))
+            size = size._replace(expr=torch_internals.renamed(size.expr, self.recipe.symbols, self._symbols))
+        found = self._numbers.get(size)
         if found is None:
-            found = self._numbers[kind, expr] = torch_internals.symbolic_number(expr, self._shape_env, kind)
+            kind, expr, hint = size
+            found = self._numbers[size] = torch_internals.symbolic_number(expr, self._shape_env, kind, hint)
         return found
 
     def make(self, maker: torch_internals.FakeMaker, inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
@@ -197,7 +192,9 @@ class Bound:
             inputs: what the nodes among the arguments return.
         """
         tensors = list(inputs)
-        return [(_made(value, maker, tensors), getattr(value, "noted", None)) for value in self._values]
+        return [
+            (_made(value, maker, tensors), value.noted if type(value) is Tensor else None) for value in self._values
+        ]
 
 
 def _made(value: Any, maker: torch_internals.FakeMaker, tensors: list[Any]) -> Any:

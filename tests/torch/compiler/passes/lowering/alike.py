@@ -39,7 +39,7 @@ def traced_anew(gm: fx.GraphModule) -> fx.GraphModule:
     ops = ir_targets()
     nodes = [node for node in gm.graph.nodes if node.target in ops]
     run = Lowering(ReplacementCache(), PassReport(), ops, nodes)
-    run.ambient = None  # what tracing depends on is not known: nothing can be kept
+    run.around = None  # what tracing depends on is not known: nothing can be kept
     for node in nodes:
         run.lower(node)
     run.finish()
