@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 class CompilerHost(Host):
     """What our compiler knows and torch does not."""
 
-    library_files = ("/cutaway/compiler/",)
+    library_files = ("/cutaway/compiler/", "/cutaway/ops/")
 
     def __init__(self, config: CompilationConfig, model: str) -> None:
         self.config = config
