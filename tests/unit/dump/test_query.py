@@ -349,6 +349,13 @@ def test_eighty_layers_are_answered_within_a_second(process_80: Path, query: str
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize(("most", "said"), [(100, "finds more than a million nodes"), (5, "a million graphs")])
+def test_no_memory_without_end(dump: Dump, monkeypatch: pytest.MonkeyPatch, most: int, said: str) -> None:
+    monkeypatch.setattr("cutaway.dump.query.search.MOST", most)
+    with pytest.raises(CutawayError, match=said):
+        find_nodes(dump, "-op:x")
+
+
 TEXT = st.text(st.sampled_from("abm_n:|-*?[]\"' .,0123456789–…>=<s72"), max_size=40)
 FRAGMENT = st.sampled_from(
     [

@@ -200,6 +200,7 @@ class Parts:
         self._steps: dict[Place, list[AnyStep]] = {}
         self._leader: dict[Place, str] = {}
         self._courses: dict[Place, tuple[Step, ...]] = {}
+        self._identities: dict[Place, Hashable] = {}
         if compilation is None:
             return
         for step in compilation.steps:
@@ -238,5 +239,7 @@ class Parts:
 
     def identity(self, place: Place) -> Hashable:
         """Equal for places of which the same is to be said."""
-        graphs = tuple((step.key, step.graph, step.changed) for step in self.steps(place))
-        return (graphs, tuple(code.digest for code in self.codes(place)))
+        if place not in self._identities:
+            graphs = tuple((step.key, step.graph, step.changed) for step in self.steps(place))
+            self._identities[place] = (graphs, tuple(code.digest for code in self.codes(place)))
+        return self._identities[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cutaway.dump.query.fields import FIELDS, NodeTest, PlaceTest, ViewTest
 from cutaway.dump.query.glob import glob
@@ -13,7 +14,10 @@ from cutaway.dump.query.passes import touched
 from cutaway.dump.query.view import View, views
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import Node, NodeTable, Source
-from cutaway.errors import DumpError
+from cutaway.errors import DumpError, UsageError
+
+MOST = 1_000_000
+"""Nodes that are found, and graphs that are looked at under the layers of each piece that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def find_nodes(dump: Dump, query: str, stage: str | None = None) -> Found:
         stage: look at this stage only, as with the term `stage:…`.
 
     Raises:
-        UsageError: the query cannot be understood.
+        UsageError: the query cannot be understood, or finds more than a million nodes.
 
     >>> [(hit.selector, hit.layer) for hit in find_nodes(dump, "op:rms_norm layer:*.1.* stage:captured").hits]
     [('backbone/captured:rms_norm_1', 'layers.1.input_layernorm'), ...]
@@ -96,7 +100,7 @@ def find_nodes(dump: Dump, query: str, stage: str | None = None) -> Found:
 def search(dump: Dump, terms: Sequence[Term]) -> Found:
     """As `find_nodes`, for terms that are read already."""
     tests = _Tests(dump, terms)
-    looked = [view for view in views(dump) if all(test(view) for test in tests.view)]
+    looked = [view for view in _bounded(views(dump)) if all(test(view) for test in tests.view)]
     hits: list[Hit] = []
     unread: dict[str, str] = {}
     candidates: dict[str, list[tuple[str, NodeTable, Node]]] = {}
@@ -112,7 +116,18 @@ def search(dump: Dump, terms: Sequence[Term]) -> Found:
             ]
         except DumpError as error:
             unread[view.snapshot.selector] = str(error)
+        if len(hits) > MOST:
+            query = " ".join(map(str, terms))
+            why = "each is kept for every layer, stage and range that has it"
+            raise UsageError(f"{query!r} finds more than a million nodes", why, "add a term such as stage:post_grad")
     return Found(terms, hits, looked, unread)
+
+
+def _bounded(some: Iterator[View]) -> Iterator[View]:
+    """Views, but no more than a compile can have. Raises DumpError."""
+    yield from islice(some, MOST)
+    if next(some, None) is not None:
+        raise DumpError("the dump has more than a million graphs", "no compile has", "run `cutaway verify` on it")
 
 
 def _candidates(table: NodeTable, tests: Sequence[NodeTest], inner: str = "") -> Iterator[tuple[str, NodeTable, Node]]:
