@@ -49,12 +49,15 @@ PRE_GRAD: tuple[Entry, ...] = (
 POST_GRAD_PRE: tuple[Entry, ...] = (
     Entry("no_op_elimination", "no_op_elimination:NoOpElimination"),
     Entry("split_coalescing", "split_coalescing:SplitCoalescing"),
+    Entry("add_rms_norm_fusion", "add_rms_norm:AddRmsNormFusion"),
+    Entry("rms_norm_quant_fusion", "rms_norm_quant:RmsNormQuantFusion"),
 )
 
 #: Over the same graph, after all that Inductor does to it.
 POST_GRAD: tuple[Entry, ...] = (
     Entry("ir_lowering", "lowering:IrLowering", always=True),
     Entry("clone_elimination", "clone_elimination:CloneElimination"),
+    Entry("defunctionalization", "defunctionalization:Defunctionalization"),
     Entry("dead_code_elimination", "dead_code:DeadCodeElimination"),
 )
 
