@@ -159,9 +159,7 @@ def _ops(graph: fx.Graph) -> Counter[str]:
 def _log_step(step: PassStep, before: Counter[str], after: Counter[str]) -> None:
     """One line a pass, as torchtitan's graph trainer has it: how long it took and which ops it added and removed."""
     change = {op: after[op] - before[op] for op in sorted(before | after) if after[op] != before[op]}
-    delta = ", ".join(f"{op} {number:+d}" for op, number in change.items()) or "nothing changed"
+    delta = ", ".join(f"{op} {number:+d}" for op, number in change.items()) or "the same ops"
     counts = "".join(f", {number} {name}" for name, number in step.report.counts.items())
-    piece = get_pass_context().piece
-    _log.debug(
-        "%s: %s.%d.%s %.1f ms: %s%s", piece, step.round, step.number, step.name, step.seconds * 1e3, delta, counts
-    )
+    name = f"{get_pass_context().piece}: {step.round}.{step.number}.{step.name}"
+    _log.debug("%s took %.1f ms: %s%s", name, step.seconds * 1e3, delta, counts)
