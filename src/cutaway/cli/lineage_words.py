@@ -48,7 +48,7 @@ def end_of(way: Way) -> str:
     if removed:
         return f"removed by {some(removed)}{doubt}"
     if dropped:
-        return f"not there any more in {some(dropped)}{doubt}"
+        return f"not in {some(dropped)} any more{doubt}"
     pieces = [end.split("/")[-2] for end in way.ends if end.endswith("/piece")]
     if pieces:
         return f"{some(pieces)} runs as it is, uncompiled"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cutaway.dump.lineage.calls import Call, Calls
-from cutaway.dump.lineage.light import LightTable
 from cutaway.dump.lineage.result import Captured, Gone, KernelCall, Line, Step, StepNode, Way
 from cutaway.dump.lineage.trail import Ids, Spot, Trail
 from cutaway.dump.schema import Source
 
 LAST = "post_grad"
+SPLIT = "after_split"
 Reached = list[tuple[Spot, Ids]]
 
 
@@ -28,6 +28,9 @@ class Follower:
         self._calls = calls
         self._stage = stage
         self._step_nodes: dict[tuple[str, str | None, int], StepNode] = {}
+        self._texts: dict[tuple[str, int], tuple[str, str, str]] = {}
+        self._unknown_origins: dict[str, bool] = {}
+        self._calls_of_pieces: dict[tuple[str, str | None], Mapping[str, int]] = {}
         self.last: dict[str, Spot] = {}
 
     def way(self, spot: Spot, ids: Ids) -> Way:
@@ -64,23 +67,24 @@ class Follower:
         """What comes after; for a node within a piece, also the call of the piece, and for such a call, its inside."""
         trail = self._trail
         ahead = trail.ahead(spot, ids)
-        if spot.snapshot.stage == "after_split" and len(back) > 1 and back[1][1]:
+        if spot.snapshot.stage == SPLIT and len(back) > 1 and back[1][1]:
             inside = trail.ahead(*back[1])
-            return [(each, those) for each, those in inside if each.snapshot.stage != "after_split"]
+            return [(each, those) for each, those in inside if each.snapshot.stage != SPLIT]
         for each, those in back:
             if spot.piece is None or each.piece is not None or not those:
                 continue
-            split = [after for after in trail.after(each) if after.snapshot.stage == "after_split"]
-            calls = [(after, self._piece_call(after, spot)) for after in split]
-            return [*((after, found) for after, found in calls if found), *ahead]
+            split = trail.split(each)
+            call = self._piece_calls(split).get(_number(spot.piece)) if split is not None else None
+            return ahead if split is None or call is None else [(split, frozenset((call,))), *ahead]
         return ahead
 
-    def _piece_call(self, split: Spot, inside: Spot) -> Ids:
-        """The node that calls the piece that a spot is in: `submod_2` for `piece_02`."""
-        table = self._trail.readable(split.snapshot)
-        number = (inside.piece or "").rpartition("_")[2].lstrip("0") or "0"
-        calls = [node for node in (table.nodes if table else ()) if node.op == "call_module"]
-        return frozenset(node.id for node in calls if node.target.rpartition("_")[2] == number)
+    def _piece_calls(self, split: Spot) -> Mapping[str, int]:
+        """Number of a piece -> the node that calls it: `submod_2` for `piece_02`."""
+        if split.key not in self._calls_of_pieces:
+            table = self._trail.readable(split.snapshot)
+            calls = [node for node in (table.nodes if table else ()) if node.op == "call_module"]
+            self._calls_of_pieces[split.key] = {_number(node.target): node.id for node in calls}
+        return self._calls_of_pieces[split.key]
 
     def title(self, spot: Spot, call: Call | None, ids: Ids) -> str:
         """A kernel's call, or nodes, by their place."""
@@ -114,8 +118,10 @@ class Follower:
         key = (*spot.key, number)
         if key not in self._step_nodes:
             node = self._trail.table(spot.snapshot).nodes[number]
-            layer = layer_of(self._trail.path(spot, node))
-            self._step_nodes[key] = StepNode(node.name, node.operator, node.type, layer)
+            of_graph = (spot.snapshot.graph, number)
+            if of_graph not in self._texts:
+                self._texts[of_graph] = (node.name, node.operator, node.type)
+            self._step_nodes[key] = StepNode(*self._texts[of_graph], layer_of(self._trail.path(spot, node)))
         return self._step_nodes[key]
 
     def _kernels(self, reached: Reached) -> Iterable[KernelCall]:
@@ -159,7 +165,7 @@ class Follower:
                 yield f"which kernels {self._selector(each)} became was not recorded"
 
     def _after(self, spot: Spot) -> list[Spot]:
-        return [each for each in self._trail.after(spot) if each.snapshot.stage != "after_split"]
+        return [each for each in self._trail.after(spot) if each.snapshot.stage != SPLIT]
 
     def _is_end(self, spot: Spot) -> bool:
         """Whether a graph is not compiled any further: a last graph, or a piece that runs as it is."""
@@ -167,12 +173,25 @@ class Follower:
 
     def _gone(self, spot: Spot, ids: Ids) -> Iterable[Gone]:
         """The snapshots after a spot where nothing stems from its nodes; none when it goes on in one of several."""
-        if spot.snapshot.stage == "after_split" or self._trail.following(spot, ids):
+        if spot.snapshot.stage == SPLIT or self._trail.following(spot, ids):
             return
-        for after in self._after(spot):
-            table, origins = self._trail.readable(after.snapshot), self._trail.origins(after.snapshot)
+        spots = self._after(spot)
+        if len(spots) > 1 and all(after.snapshot.stage == "piece" for after in spots):
+            certain = not any(map(self._has_unknown, spots))
+            yield Gone(self._selector(spot), "any piece", by_pass=False, certain=certain)
+            return
+        for after in spots:
             by_pass = after.snapshot.pass_name is not None
-            yield Gone(self._selector(after), after.leaf, by_pass, not _has_unknown(table, origins))
+            yield Gone(self._selector(after), after.leaf, by_pass, not self._has_unknown(after))
+
+    def _has_unknown(self, spot: Spot) -> bool:
+        """Whether a graph has calls of which it is not known what they stem from."""
+        if spot.snapshot.selector not in self._unknown_origins:
+            table, origins = self._trail.readable(spot.snapshot), self._trail.origins(spot.snapshot)
+            pairs = [] if table is None or origins is None else list(zip(table.nodes, origins, strict=True))
+            unknown = not pairs or any(not each for node, each in pairs if node.is_call)
+            self._unknown_origins[spot.snapshot.selector] = unknown
+        return self._unknown_origins[spot.snapshot.selector]
 
     def _selector(self, spot: Spot) -> str:
         """The snapshot's selector, under the name of the piece that is meant."""
@@ -182,11 +201,9 @@ class Follower:
         return selector.replace(f"/{spot.compiled_with}/", f"/{spot.piece}/", 1)
 
 
-def _has_unknown(table: LightTable | None, origins: Sequence[Ids] | None) -> bool:
-    """Whether a graph has calls of which it is not known what they stem from."""
-    if table is None or origins is None:
-        return True
-    return any(not each for node, each in zip(table.nodes, origins, strict=True) if node.is_call)
+def _number(name: str) -> str:
+    """The number at the end of a name, without zeros before it."""
+    return name.rpartition("_")[2].lstrip("0") or "0"
 
 
 def line(source: Source | None) -> Line | None:

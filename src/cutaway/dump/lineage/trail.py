@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.lineage.light import LightNode, LightTable, read_light
@@ -63,11 +62,6 @@ class Spot:
         """The piece whose snapshot stands in for this piece's; None for its own."""
         return self.snapshot.piece if self.change is not None else None
 
-    @cached_property
-    def layer_map(self) -> Mapping[str, str]:
-        """Layer fqns in the node table -> those that are meant, where these are others. Raises DumpError."""
-        return View(self.snapshot, self.piece, self.change).layer_map
-
 
 class Trail:
     """The ways through a dump; what is read is kept.
@@ -86,6 +80,10 @@ class Trail:
         self._pieces: dict[tuple[str, str | None], Snapshot] = {}
         self._tables: dict[str, LightTable] = {}
         self._origins: dict[str, list[Ids] | None] = {}
+        self._splits: dict[tuple[str, str | None], Spot | None] = {}
+        self._paths: dict[tuple[str, str | None, int], tuple[str, ...]] = {}
+        self._names: dict[tuple[str, str | None], Mapping[str, str]] = {}
+        self._spots: dict[tuple[str, str | None], list[Spot]] = {}
         self._roots: dict[tuple[str, str | None], Sequence[Ids]] = {}
         self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
         for compilation in dump:
@@ -117,11 +115,22 @@ class Trail:
 
     def path(self, spot: Spot, node: LightNode) -> tuple[str, ...]:
         """A node's layers as "fqn: class", outermost first, under the spot's own names; empty when unknown."""
-        path, names = self.table(spot.snapshot).path(node), spot.layer_map
-        if not names:
-            return path
-        parts = [layer.rpartition(": ") for layer in path]
-        return tuple(f"{names.get(fqn, fqn)}{separator}{cls}" for fqn, separator, cls in parts)
+        if node.layer is None:
+            return ()
+        key = (*spot.key, node.layer)
+        if key not in self._paths:
+            path, names = self.table(spot.snapshot).path(node), self._layer_names(spot)
+            parts = [layer.rpartition(": ") for layer in path]
+            self._paths[key] = tuple(f"{names.get(fqn, fqn)}{separator}{cls}" for fqn, separator, cls in parts)
+        return self._paths[key]
+
+    def _layer_names(self, spot: Spot) -> Mapping[str, str]:
+        """Layer fqns in the node table -> those that are meant, where these are others. Raises DumpError."""
+        if spot.key not in self._names:
+            owner = spot.snapshot.owner
+            as_stored = spot.change is None and owner.layers == spot.snapshot.layers
+            self._names[spot.key] = {} if as_stored else View(spot.snapshot, spot.piece, spot.change).layer_map
+        return self._names[spot.key]
 
     def origins(self, snapshot: Snapshot) -> Sequence[Ids] | None:
         """For each node, the ids in the snapshot before that it stems from; empty when unknown.
@@ -148,7 +157,8 @@ class Trail:
         if before.graph == after.graph:
             return [(node.id,) for node in table.nodes]
         home = self._before.get(after.owner.selector)
-        if after.owner is after or (home is not None and home.graph == before.graph):
+        is_part = after.stage == "piece"  # equal ones are other parts of the same graph
+        if after.owner is after or (home is not None and home.graph == before.graph and not is_part):
             return [node.origins for node in table.nodes]
         return [() for _ in table.nodes]
 
@@ -176,6 +186,11 @@ class Trail:
 
     def after(self, spot: Spot) -> list[Spot]:
         """The spots that come after one."""
+        if spot.key not in self._spots:
+            self._spots[spot.key] = self._spots_after(spot)
+        return self._spots[spot.key]
+
+    def _spots_after(self, spot: Spot) -> list[Spot]:
         after = self._after.get(spot.snapshot.selector, ())
         if spot.change is not None:
             return [Spot(each, spot.piece, spot.change) for each in after]
@@ -183,6 +198,13 @@ class Trail:
         if spot.snapshot.stage == "piece":
             found += self._stood_in_for(spot.snapshot)
         return found
+
+    def split(self, spot: Spot) -> Spot | None:
+        """The stitching graph that a whole graph was split into; None when it was not."""
+        if spot.key not in self._splits:
+            after = (each for each in self.after(spot) if each.snapshot.stage == "after_split")
+            self._splits[spot.key] = next(after, None)
+        return self._splits[spot.key]
 
     def equals(self, spot: Spot) -> list[Spot]:
         """The same graph at the same stage and range of other, equal pieces.
