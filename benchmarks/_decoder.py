@@ -1,4 +1,4 @@
-"""The model of startup.py: a decoder in plain torch whose attention is an operator of its own that fills an output."""
+"""The model of startup.py and ops_start.py: a decoder whose attention is an operator that fills an output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+import cutaway.ops.library as ops
 
 SPLITTING = "cutaway_bench::attention"
 HIDDEN, HEADS, VOCABULARY = 256, 4, 1024
@@ -34,11 +36,14 @@ def define_attention(name_type: type | None = None) -> None:
 
 
 class RMSNorm(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, ir: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(HIDDEN))
+        self.ir = ir
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.ir:
+            return ops.rms_norm(x, self.weight, 1e-6)
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
 
 
@@ -61,23 +66,26 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, ir: bool) -> None:
         super().__init__()
+        self.ir = ir
         self.up = nn.Linear(HIDDEN, 4 * HIDDEN, bias=False)
         self.down = nn.Linear(2 * HIDDEN, HIDDEN, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.ir:
+            return self.down(ops.silu_and_mul(self.up(x)))
         gate, up = self.up(x).chunk(2, dim=-1)
         return self.down(nn.functional.silu(gate) * up)
 
 
 class Layer(nn.Module):
-    def __init__(self, name: str, name_type: type | None) -> None:
+    def __init__(self, name: str, name_type: type | None, ir: bool) -> None:
         super().__init__()
-        self.norm_1 = RMSNorm()
+        self.norm_1 = RMSNorm(ir)
         self.attention = Attention(f"{name}.attention", name_type)
-        self.norm_2 = RMSNorm()
-        self.mlp = MLP()
+        self.norm_2 = RMSNorm(ir)
+        self.mlp = MLP(ir)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.norm_1(x))
@@ -90,13 +98,14 @@ class Decoder(nn.Module):
     Args:
         layers: how many.
         name_type: as for `define_attention`; made anew of the layer's name at every call, as in an engine.
+        ir: normalisation and activation are operators of ``cutaway.ops.library``, not torch's.
     """
 
-    def __init__(self, layers: int, name_type: type | None = None) -> None:
+    def __init__(self, layers: int, name_type: type | None = None, ir: bool = False) -> None:
         super().__init__()
         self.embed = nn.Embedding(VOCABULARY, HIDDEN)
-        self.layers = nn.ModuleList(Layer(f"layers.{number}", name_type) for number in range(layers))
-        self.norm = RMSNorm()
+        self.layers = nn.ModuleList(Layer(f"layers.{number}", name_type, ir) for number in range(layers))
+        self.norm = RMSNorm(ir)
         self.head = nn.Linear(HIDDEN, VOCABULARY, bias=False)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

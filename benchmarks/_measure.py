@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,12 @@ def run_python(code: str, **variables: str) -> Any:
             [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True
         )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of what it started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def written(folder: Path) -> tuple[int, int]:

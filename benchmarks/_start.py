@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import cProfile
 import json
-import resource
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import perf_counter, process_time
 from typing import Any
 
 import _decoder
+import _measure
 import torch
 import torch._dynamo
 import torch._inductor.compile_fx
@@ -94,17 +94,17 @@ def main(side: str, layers: int, opaque_names: bool, on_cpu: bool, profile: str 
     """
     name_type = {"vllm": VllmLayerName, "cutaway": LayerName}[side] if opaque_names else None
     _decoder.define_attention(name_type)
-    start = Start(clock=cpu_seconds if on_cpu else perf_counter)
+    start = Start(clock=_measure.cpu_seconds if on_cpu else perf_counter)
     with torch.no_grad(), contextlib.ExitStack() as stack:
         time_probe(start, stack)
         torch.manual_seed(0)
         model = (by_vllm if side == "vllm" else by_cutaway)(layers, name_type, start, stack)
         ids = torch.arange(TOKENS) * 7
         profiler = cProfile.Profile(process_time) if on_cpu else cProfile.Profile()
-        began, cpu = start.clock(), cpu_seconds()
+        began, cpu = start.clock(), _measure.cpu_seconds()
         with profiler if profile else contextlib.nullcontext():
             model(ids)
-        start.total, start.cpu = start.clock() - began, cpu_seconds() - cpu
+        start.total, start.cpu = start.clock() - began, _measure.cpu_seconds() - cpu
         start.capture = start.capture and start.capture - began
         if profile:
             profiler.dump_stats(profile)
@@ -221,8 +221,3 @@ def difference(layers: int, name_type: type | None, model: Model) -> float:
     plain = _decoder.Decoder(layers, name_type)
     batches = [torch.randint(0, _decoder.VOCABULARY, (tokens,)) for tokens in (1, TOKENS, 100)]
     return max(float((model(ids) - plain(ids)).abs().max()) for ids in batches)
-
-
-def cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
