@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from cutaway.cli.diff_words import (
     absent_text,
     change_texts,
-    heading,
     layers_text,
     notes,
     renamed_text,
@@ -21,6 +20,8 @@ from cutaway.dump.diff.shown import Line, Pictures, Text
 
 NARROW = 100
 """On a terminal that is narrower, what is there now stands below what was there."""
+MOST = 40
+"""So many nodes of a rewrite are shown; there are rewrites of hundreds."""
 INDENT = "    "
 BETWEEN = " \N{BOX DRAWINGS LIGHT VERTICAL} "
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -47,7 +48,7 @@ def diff_lines(found: Sequence[Compared], width: int | None, brief: bool) -> Ite
 
 def _one(compared: Compared, width: int | None, brief: bool) -> Iterator[list[Styled]]:
     yield [(title(compared), "bold")]
-    yield [(heading(compared), "")]
+    yield [(compared.summary, "")]
     for note in notes(compared):
         yield [(note, "dim")]
     if compared.diff is None:
@@ -64,7 +65,10 @@ def _one(compared: Compared, width: int | None, brief: bool) -> Iterator[list[St
     for rewrite in others:
         yield []
         yield from _rewrite(rewrite)
-        yield from _nodes(pictures.lines(rewrite), width)
+        lines = pictures.lines(rewrite)
+        yield from _nodes(lines[:MOST], width)
+        if len(lines) > MOST:
+            yield [(f"{INDENT}  {ELLIPSIS} and {len(lines) - MOST} more nodes (--text has them all)", "dim")]
 
 
 def _brief(rewrites: Sequence[Rewrite]) -> Iterator[list[Styled]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cutaway.cli.diff_words import absent_text, heading, layers_text, notes, title
+from cutaway.cli.diff_words import absent_text, layers_text, notes, title
 from cutaway.cli.output import Styled
 from cutaway.dump.diff.result import Diff, Rewrite
 from cutaway.dump.diff.select import Compared
@@ -19,7 +19,7 @@ def unified_lines(found: Sequence[Compared]) -> Iterator[list[Styled]]:
     """Differences as unified text; comments and the notes about a rewrite begin with `#`."""
     for compared in found:
         yield [(f"# {title(compared)}", "bold")]
-        yield [(f"# {heading(compared)}", "")]
+        yield [(f"# {compared.summary}", "")]
         yield from ([(f"# {note}", "dim")] for note in notes(compared))
         if compared.diff is not None and not compared.diff.is_empty:
             yield from _diff(compared.diff)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cutaway.dump.diff.course import chain
 from cutaway.dump.diff.result import ARROW, TIMES, Absent, Diff, Rewrite
 from cutaway.dump.diff.select import Compared
 from cutaway.dump.query.labels import label
@@ -49,27 +50,19 @@ def _against(diff: Diff, before: str, after: str) -> str:
 
 
 def _processes(diff: Diff) -> tuple[str, str]:
-    """The two processes, by what they do not have in common."""
-    old, new = diff.before.dump, diff.after.dump
-    if old.run == new.run and old.process != new.process:
-        return old.process, new.process
-    if old.process == new.process and old.run != new.run:
-        return old.run, new.run
-    return f"{old.run}/{old.process}", f"{new.run}/{new.process}"
+    """The two processes, by what their paths do not have in common."""
+    old, new = diff.before.dump.path.parts, diff.after.dump.path.parts
+    while len(old) > 1 and len(new) > 1 and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    while len(old) > 1 and len(new) > 1 and old[0] == new[0]:
+        old, new = old[1:], new[1:]
+    return "/".join(old), "/".join(new)
 
 
 def _common(snapshots: Sequence[Snapshot]) -> str:
     """The step that snapshots of several pieces are of."""
     names = list(dict.fromkeys(snapshot.selector.rpartition("/")[2] for snapshot in snapshots))
     return names[0] if len(names) == 1 else "the graph before"
-
-
-def heading(compared: Compared) -> str:
-    """The one-line summary."""
-    if compared.diff is None:
-        passes = len(compared.idle)
-        return "ran, and changed nothing" if passes == 1 else f"ran in {passes} graphs, and changed nothing"
-    return compared.diff.summary
 
 
 def notes(compared: Compared) -> Iterator[str]:
@@ -83,7 +76,9 @@ def notes(compared: Compared) -> Iterator[str]:
         yield f"changed nothing in {_some(list(dict.fromkeys(pieces)) or list(compared.idle))}"
     structural = [part for part in compared.diff.parts if not part.recorded]
     if structural:
-        yield "which node is which was found by structure: neither graph comes from the other"
+        related = any(chain(part.before, part.after) or chain(part.after, part.before) for part in structural)
+        why = "the dump does not tell" if related else "neither graph comes from the other"
+        yield f"which node is which was found by structure: {why}"
 
 
 def renamed_text(rewrites: Sequence[Rewrite]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cutaway.dump.compilation import Compilation, Piece, Step
-from cutaway.dump.reader import Dump
 from cutaway.dump.snapshot import Code, Snapshot
+
+if TYPE_CHECKING:
+    from cutaway.dump.reader import Dump
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ import msgspec
 
 from cutaway.dump import schema
 from cutaway.dump.compilation import Compilation, Piece, Step
+from cutaway.dump.diff.select import Compared, compare_step, compare_steps
 from cutaway.dump.folder import ProcessFolder
 from cutaway.dump.frame import to_frame
 from cutaway.dump.locate import MANIFEST, Location, locate
@@ -170,6 +171,32 @@ class Dump:
             "the process was stopped before, a filter left it out, or another process compiled it",
             f"see `cutaway ls` for the code of {compilation.name!r} that there is",
         )
+
+    def diff(self, selector: str, other: str | None = None, ranges: Sequence[str] = ()) -> list[Compared]:
+        """What a pass or a stage changed, or what differs from one stage to another: node by node, folded over layers.
+
+        Args:
+            selector: names a snapshot, or the same step in several pieces and ranges of a split model.
+            other: a second one, to compare the first with; None for the graphs before the first.
+            ranges: only these compile ranges; empty for all.
+
+        Returns:
+            One comparison for each range that differs from those before it.
+
+        Raises:
+            SelectorError: nothing is called so, or things that are no one step.
+            DumpError: a graph cannot be read.
+
+        >>> for found in dump.diff("lowering", ranges=["1_4096"]):
+        ...     print(found.summary)
+        ...     for rewrite in found.rewrites:
+        ...         print(rewrite.often, rewrite.layers, rewrite.text)
+        15 nodes, rms_norm −3, fused_norm +3
+        ×3 ('layers.1', 'layers.2', 'layers.3') rms_norm → fused_norm
+        """
+        if other is None:
+            return compare_step(self, selector, ranges)
+        return compare_steps(self, selector, other, ranges)
 
     def to_frame(self, table: str = "nodes", selector: str | None = None) -> DataFrame:
         """The dump as a table, for pandas.

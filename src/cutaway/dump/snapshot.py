@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -23,8 +24,7 @@ _NUMBER = re.compile(r"\d+")
 class Store(Protocol):
     """What a snapshot asks of the dump that it is in."""
 
-    run: str
-    process: str
+    path: Path
     snapshots: dict[str, Snapshot]
     codes: dict[str, Code]
 

@@ -37,7 +37,7 @@ def _absent(rewrite: Rewrite, rewrites: Sequence[Rewrite], layers: _Layers) -> I
     found = {block_number(name) for name in names}
     alike = layers.like(names[0])
     missing = {number: name for number, name in alike.items() if number not in found}
-    if None in found or not 0 < len(missing) < len(found):
+    if None in found or not 0 < len(missing) < len(found) or found.isdisjoint(alike):
         return
     reasons: dict[str, list[str]] = {}
     for number in sorted(missing):
@@ -64,7 +64,7 @@ def _reason(rewrite: Rewrite, number: int, rewrites: Sequence[Rewrite], layers: 
             return different[0]
     if others:
         return f"there: {others[0].text}"
-    return "the same operators are there, and stayed as they were" if rewrite.before else "nothing like it there"
+    return "the same operators are there, and stayed as they were" if rewrite.before else "nothing was put in there"
 
 
 def _is_in(other: Rewrite, place: Place, shift: int) -> bool:

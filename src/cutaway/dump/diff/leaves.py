@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from cutaway.dump.schema import Node, NodeTable, Size
 
+_NUMBER = re.compile(r"\d+")
 _Key = Callable[[Node], Hashable]
 
 
@@ -13,8 +15,8 @@ def pair_inputs(before: NodeTable, after: NodeTable) -> list[list[tuple[int, int
     """Pairs of ids of inputs, and of constants of which only the attribute is known.
 
     Inputs of the same number and types in the same order may be paired by their place: a graph's inputs are what it
-    is called with. Or those are paired that both graphs call the same (a weight's model path says what it is), and
-    then what is left, in order, where the types are the same.
+    is called with. Or those are paired that both graphs call the same (a weight's model path says what it is); then, in
+    order, weights of the same path but for the layer's number, and other inputs of the same type.
 
     Returns:
         One way to pair them, or two where these differ.
@@ -22,7 +24,7 @@ def pair_inputs(before: NodeTable, after: NodeTable) -> list[list[tuple[int, int
     old, new = _inputs(before), _inputs(after)
     constants = list(_by_key(_constants(before), _constants(after), _attribute))
     pairs = list(_by_key(old, new, _path))
-    for type_ in (_type, _rank):
+    for type_ in (_layered, _other, _rank):
         lefts, rights = {left for left, _ in pairs}, {right for _, right in pairs}
         pairs += _by_order(
             [node for node in old if node.id not in lefts], [node for node in new if node.id not in rights], type_
@@ -60,8 +62,22 @@ def _type(node: Node) -> Hashable:
     return (node.dtype, shape)
 
 
+def _is_weight(node: Node) -> bool:
+    return (node.input or "").startswith("self.")
+
+
+def _layered(node: Node) -> Hashable:
+    """A weight's path without numbers, and its type; nothing for any other input."""
+    return (_NUMBER.sub("#", node.input or ""), _type(node)) if _is_weight(node) else None
+
+
+def _other(node: Node) -> Hashable:
+    return None if _is_weight(node) else _type(node)
+
+
 def _rank(node: Node) -> Hashable:
-    return (node.dtype, None if node.shape is None else len(node.shape))
+    shape = None if node.shape is None else len(node.shape)
+    return None if _is_weight(node) else (node.dtype, shape)
 
 
 def _path(node: Node) -> Hashable:
@@ -97,6 +113,6 @@ def _by_order(old: Sequence[Node], new: Sequence[Node], type_: _Key) -> list[tup
     rights: dict[Hashable, list[Node]] = {}
     for node in new:
         rights.setdefault(type_(node), []).append(node)
-    waiting = {key: iter(nodes) for key, nodes in rights.items()}
+    waiting = {key: iter(nodes) for key, nodes in rights.items() if key is not None}
     pairs = [(node, next(waiting.get(type_(node), iter(())), None)) for node in old]
     return [(node.id, other.id) for node, other in pairs if other is not None]

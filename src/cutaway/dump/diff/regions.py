@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cutaway.dump.diff.changes import Use
 from cutaway.dump.diff.groups import Groups
 from cutaway.dump.diff.pairing import Pairing
+from cutaway.record.layers.words import block
 
 
 @dataclass
@@ -49,8 +51,9 @@ def regions(pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
             groups.join((0, left), (1, right))
     recorded = {item for members in groups.members() if _is_whole(members) for item in members}
     edges = _edges(pairing, gone, 0) + _edges(pairing, new, 1)
+    inputs = _inputs(pairing, items)
     for one, other in edges:
-        if one not in recorded and other not in recorded:
+        if {one, other}.isdisjoint(recorded) and {one, other}.isdisjoint(inputs):
             groups.join(one, other)
     for use in uses:
         one, other = (0, use.old), (1, use.new)
@@ -58,8 +61,18 @@ def regions(pairing: Pairing, uses: Sequence[Use]) -> list[Region]:
             groups.join(one, other)
     for one, other in _sinks(pairing, groups, uses):
         groups.join(one, other)
+    alone = [members[0] for members in groups.members() if inputs.issuperset(members) and not _is_whole(members)]
+    for one, other in pairwise(sorted(alone)):
+        if one[0] == other[0]:
+            groups.join(one, other)
     found = [part for members in groups.members() for part in _parted(members, pairing, edges, uses)]
     return _sorted(found, pairing, uses)
+
+
+def _inputs(pairing: Pairing, items: Iterable[Item]) -> set[Item]:
+    """The inputs among these: what reads the same input need not have to do with each other."""
+    nodes = pairing.before.nodes, pairing.after.nodes
+    return {item for item in items if nodes[item[0]][item[1]].op == "placeholder"}
 
 
 def _sinks(pairing: Pairing, groups: Groups[Item], uses: Sequence[Use]) -> Iterator[tuple[Item, Item]]:
@@ -92,8 +105,13 @@ def _edges(pairing: Pairing, indices: Sequence[int], side: int) -> list[tuple[It
 def _parted(
     members: list[Item], pairing: Pairing, edges: Sequence[tuple[Item, Item]], uses: Sequence[Use]
 ) -> list[list[Item]]:
-    """A group by layer and line, or by layer, as far as the parts have nodes that are gone and nodes that are new."""
-    if len(members) < 4 or not _is_whole(members):
+    """A group by layer and line, or by layer, as far as the parts have nodes that are gone and nodes that are new.
+
+    What is only gone or only new is parted by the blocks of the model: a model with more layers has more of them.
+    """
+    if not _is_whole(members):
+        return _by(members, _block(pairing))
+    if len(members) < 4:
         return [members]
     parts = _by(members, _layer_and_line(pairing))
     if len(parts) == 1 or not all(map(_is_whole, parts)):
@@ -137,6 +155,11 @@ def _joined(parts: list[list[Item]], edges: Sequence[tuple[Item, Item]], uses: S
 def _layer(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:
     tables = pairing.before.table, pairing.after.table
     return lambda item: tables[item[0]].layer(tables[item[0]].nodes[item[1]])
+
+
+def _block(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:
+    layer = _layer(pairing)
+    return lambda item: tuple(block(part.rpartition(": ")[0]) for part in layer(item)[-1:])
 
 
 def _layer_and_line(pairing: Pairing) -> Callable[[Item], tuple[str, ...]]:

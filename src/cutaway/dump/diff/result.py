@@ -17,6 +17,8 @@ from cutaway.record.layers.words import short_name
 MINUS = "\N{MINUS SIGN}"
 ARROW = "\N{RIGHTWARDS ARROW}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+MOST = 8
+"""So many operators are named."""
 Kind = Literal["inserted", "deleted", "replaced", "changed", "moved"]
 
 
@@ -184,15 +186,17 @@ class Diff:
         """`812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64`, in one line."""
         return self.summarised()
 
-    def summarised(self, most: int = 8) -> str:
+    def summarised(self, most: int = MOST) -> str:
         """`summary`, with the counts of at most so many operators: fewer of them first, then more of them."""
         before, after = self.nodes
         change = f"{thousands(before)} {ARROW} " if before != after else ""
         nodes = f"{change}{thousands(after)} nodes"
         if self.is_empty:
             return f"{nodes}, no difference"
-        texts = [f"{name} {signed(count)}" for name, count in _largest(self.ops_delta, most)]
-        more = len(self.ops_delta) - len(texts)
+        delta = self.ops_delta
+        shown = _largest(delta, most if len(delta) > most + 1 else len(delta))
+        texts = [f"{name} {signed(count)}" for name, count in shown]
+        more = len(delta) - len(texts)
         texts += [f"{more} other operators"] if more > 0 else []
         changes = [place.changes for each in self.rewrites for place in each.places]
         changed = sum(len({change.before for change in some}) for some in changes)
@@ -224,7 +228,9 @@ def op_name(op: str, target: str) -> str:
 def plus(ops: Sequence[str]) -> str:
     """`pow + mean + mul ×2`: each operator once, where it first stands; taking a result out is not worth a word."""
     counts = Counter([name for name in ops if name != "getitem"] or ops)
-    return " + ".join(name if counts[name] == 1 else f"{name} {TIMES}{counts[name]}" for name in counts)
+    texts = [name if counts[name] == 1 else f"{name} {TIMES}{counts[name]}" for name in counts]
+    more = len(texts) - MOST
+    return " + ".join([*texts[:MOST], f"{more} other operators"] if more > 1 else texts)
 
 
 def signed(count: int) -> str:

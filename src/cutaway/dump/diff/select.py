@@ -6,7 +6,7 @@ then it is about all of them, range by range, and a piece that repeats another i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from cutaway.dump import schema
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.diff.compare import Pair, diff_pairs
 from cutaway.dump.diff.course import predecessor
-from cutaway.dump.diff.result import Diff
+from cutaway.dump.diff.result import Diff, Rewrite
 from cutaway.dump.fold import fold_pieces
 from cutaway.dump.select import choose, matching, unknown
 from cutaway.dump.snapshot import Snapshot, pattern
@@ -49,6 +49,19 @@ class Compared:
         """Whether there is no difference."""
         return self.diff is None or self.diff.is_empty
 
+    @property
+    def summary(self) -> str:
+        """`812 → 740 nodes, rms_norm −64, fused_add_rms_norm +64`, in one line."""
+        if self.diff is not None:
+            return self.diff.summary
+        times = "" if len(self.idle) == 1 else f" in {len(self.idle)} graphs"
+        return f"ran{times}, and changed nothing"
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """What became of what, each once."""
+        return () if self.diff is None else self.diff.rewrites
+
 
 def compare_step(dump: Dump, selector: str, ranges: Sequence[str] = ()) -> list[Compared]:
     """What a pass (or a stage) changed: each of its graphs against the one before it.
@@ -76,7 +89,7 @@ def compare_step(dump: Dump, selector: str, ranges: Sequence[str] = ()) -> list[
                 "give two selectors, to compare them with each other",
             )
         pairs.append(Pair(before, snapshot))
-    return _by_range(dump, pairs, [step.selector for step in idle])
+    return _by_range(dump, pairs, [step.selector for step in idle], _names_piece(selector, taken))
 
 
 def compare_steps(dump: Dump, before: str, after: str, ranges: Sequence[str] = ()) -> list[Compared]:
@@ -92,9 +105,7 @@ def compare_steps(dump: Dump, before: str, after: str, ranges: Sequence[str] = (
         DumpError: a graph cannot be read.
     """
     old, new = _only(dump, before, ranges), _only(dump, after, ranges)
-    if len(old) == len(new) == 1:
-        return [Compared(diff_pairs([Pair(old[0], new[0])]), _ranges_of(new))]
-    pairs = _pairs(old, new)
+    pairs = [Pair(old[0], new[0])] if len(old) == len(new) == 1 else _pairs(old, new)
     if not pairs:
         raise SelectorError(
             f"{before!r} and {after!r} have no piece and range in common",
@@ -102,7 +113,8 @@ def compare_steps(dump: Dump, before: str, after: str, ranges: Sequence[str] = (
             "add more of the path to each",
             candidates=tuple(snapshot.selector for snapshot in (*old, *new)),
         )
-    return _by_range(dump, pairs, [])
+    named = _names_piece(before, old) or _names_piece(after, new)
+    return _by_range(dump, pairs, [], named)
 
 
 def compare_ranges(dump: Dump, selector: str, before: str, after: str) -> list[Compared]:
@@ -120,22 +132,21 @@ def compare_ranges(dump: Dump, selector: str, before: str, after: str) -> list[C
             f"{before} was in {_where(old)}, {after} in {_where(new)}",
             "compare two snapshots by their selectors",
         )
-    return [Compared(diff_pairs(_with_repeated(dump, pairs) if len(pairs) > 1 else pairs), (after,))]
+    named = _names_piece(selector, old)
+    return [Compared(diff_pairs(pairs if named else _with_repeated(dump, pairs)), (after,))]
 
 
 def compare_dumps(before: Dump, after: Dump, selector: str, ranges: Sequence[str] = ()) -> list[Compared]:
     """The same step in two dumps: of two ranks, or of two runs. Raises as `compare_steps`."""
     old, new = _only(before, selector, ranges), _only(after, selector, ranges)
-    if len(old) == len(new) == 1:
-        return [Compared(diff_pairs([Pair(old[0], new[0])]), _ranges_of(new))]
-    pairs = _pairs(old, new)
+    pairs = [Pair(old[0], new[0])] if len(old) == len(new) == 1 else _pairs(old, new)
     if not pairs:
         raise SelectorError(
             f"the two have no {selector!r} in common",
             f"the first has it in {_where(old)}, the second in {_where(new)}",
             "add more of the path, or use `cutaway compare`",
         )
-    return _by_range(after, pairs, [])
+    return _by_range(after, pairs, [], _names_piece(selector, new))
 
 
 def _steps(dump: Dump, selector: str, ranges: Sequence[str]) -> tuple[list[Snapshot], list[schema.PassRan]]:
@@ -203,16 +214,27 @@ def _pairs(old: Sequence[Snapshot], new: Sequence[Snapshot]) -> list[Pair]:
     return pairs
 
 
-def _by_range(dump: Dump, pairs: Sequence[Pair], idle: Sequence[str]) -> list[Compared]:
-    """One comparison for each range, those that are the same together."""
+def _names_piece(selector: str, snapshots: Sequence[Snapshot]) -> bool:
+    """Whether a selector is about certain pieces: then it is not about those that repeat them."""
+    return any(snapshot.piece in selector.split("/") for snapshot in snapshots)
+
+
+def _by_range(dump: Dump, pairs: Sequence[Pair], idle: Sequence[str], named: bool) -> list[Compared]:
+    """One comparison for each range, those that are the same together.
+
+    Args:
+        dump: where the graphs after are from.
+        pairs: of all ranges.
+        idle: selectors of passes that changed nothing.
+        named: the pieces were named: leave out those that repeat them.
+    """
     groups: dict[str | None, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.after.range, []).append(pair)
-    several = len(pairs) > 1
     found: dict[object, Compared] = {}
     shapes: dict[object, object] = {}
     for name, some in groups.items():
-        some = _with_repeated(dump, some) if several else some
+        some = some if named else _with_repeated(dump, some)
         names = () if name is None else (name,)
         graphs = tuple((pair.before.graph, pair.after.graph, pair.piece or pair.after.piece) for pair in some)
         if graphs in found:
@@ -269,10 +291,6 @@ def _layers(compilation: Compilation, piece: str, other: str) -> Mapping[str, st
     pairs = list(zip(mine, theirs, strict=False))
     fits = len(mine) == len(theirs) and all(pattern(one) == pattern(two) for one, two in pairs)
     return dict(pairs) if fits else {}
-
-
-def _ranges_of(snapshots: Iterable[Snapshot]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.range for each in snapshots if each.range is not None))
 
 
 def _where(snapshots: Sequence[Snapshot]) -> str:
