@@ -13,7 +13,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from cutaway.cli import app, main
+from cutaway.cli import COMMANDS, main
 
 PAGE = Path(__file__).parent / "cli.md"
 WIDTH = "100"
@@ -34,9 +34,8 @@ The shapes of `--json` are in [dump-format.md](dump-format.md#json-of-the-comman
 
 def page() -> str:
     """The whole page."""
-    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
     parts = [HEAD, _section("cutaway", [])]
-    parts += [_section(f"cutaway {name}", [name]) for name in commands]
+    parts += [_section(f"cutaway {name}", [name]) for name in COMMANDS]
     return "\n".join(parts)
 
 

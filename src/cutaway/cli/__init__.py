@@ -6,43 +6,47 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from cutaway.cli.compare import compare
-from cutaway.cli.diff import diff
-from cutaway.cli.find import find
-from cutaway.cli.lineage import lineage
-from cutaway.cli.ls import ls
-from cutaway.cli.ops import ops
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
-from cutaway.cli.run import run
-from cutaway.cli.show import show
-from cutaway.cli.verify import verify
 from cutaway.errors import CutawayError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "main", "make_app"]
 
-app = typer.Typer(
-    name="cutaway",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
-app.command()(ls)
-app.command()(show)
-app.command()(diff)
-app.command()(compare)
-app.command(context_settings={"ignore_unknown_options": True})(find)
-app.command()(lineage)
-app.command()(verify)
-app.command()(ops)
+COMMANDS: dict[str, dict[str, bool]] = {
+    "run": {"ignore_unknown_options": True, "allow_interspersed_args": False},
+    "ls": {},
+    "show": {},
+    "diff": {},
+    "compare": {},
+    "find": {"ignore_unknown_options": True},
+    "lineage": {},
+    "verify": {},
+    "ops": {},
+}
+"""Name -> how its arguments are read. A command is the function of that name in the module of that name."""
+
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with some of its commands; only the modules of these are imported."""
+    app = typer.Typer(
+        name="cutaway",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(cutaway)
+    for name in names:
+        command = getattr(import_module(f"cutaway.cli.{name}"), name)
+        app.command(context_settings=dict(COMMANDS[name]))(command)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,7 +59,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def cutaway(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
@@ -79,8 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         with _without_collections():
+            app = make_app(given[:1] if given and given[0] in COMMANDS else COMMANDS)
             code = app(arguments, prog_name="cutaway", standalone_mode=False)
         sys.stdout.flush()
     except CutawayError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cutaway.cli import app
+from cutaway.cli import COMMANDS
 from cutaway.dump import schema
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -23,7 +23,6 @@ STRUCTS = [
     for value in vars(schema).values()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct
 ]
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
 def section(page: str, title: str) -> str:
