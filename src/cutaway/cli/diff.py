@@ -25,7 +25,7 @@ Selector = Annotated[
 ]
 Other = Annotated[
     str | None,
-    typer.Argument(metavar="[SELECTOR]", help="A second one: what differs from the first to this one."),
+    typer.Argument(metavar="SELECTOR", help="A second one: what differs from the first to this one."),
 ]
 Ranges = Annotated[
     list[str] | None,
@@ -54,7 +54,10 @@ def diff(
     as_text: AsText = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show what a pass changed, node by node, folded over identical layers. Exits 1 when there is a difference."""
+    """Show what a pass changed, node by node.
+
+    What is the same in several layers, pieces and ranges is shown once. Exits with 1 when there is a difference.
+    """
     if sum((brief, as_text, as_json)) > 1:
         raise UsageError(
             "--brief, --text and --json exclude each other", "a diff is shown one way at a time", "give one"

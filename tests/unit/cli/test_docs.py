@@ -58,7 +58,7 @@ def test_every_command_is_in_the_reference(command: str) -> None:
     assert section("dump-format.md", f"cutaway {command} --json")
 
 
-@pytest.mark.parametrize("arguments", [("ls",), ("show", "backbone/captured"), ("verify",)])
+@pytest.mark.parametrize("arguments", [("ls",), ("show", "backbone/captured"), ("diff", "lowering"), ("verify",)])
 def test_every_key_of_the_json(cutaway: Any, dump: str, process: Path, arguments: tuple[str, ...]) -> None:
     command, *rest = arguments
     (process / "backbone/00.captured.py").unlink()
