@@ -51,6 +51,7 @@ from cutaway.torch_internals.effects import (
 )
 from cutaway.torch_internals.events import (
     KernelNodes,
+    aot_key_of_load,
     caller,
     capture_print_readable,
     captured_function,
@@ -62,6 +63,7 @@ from cutaway.torch_internals.events import (
     kernel_nodes,
     kernel_provenance,
     lazy_format_graph_code,
+    text_of_cached_graph,
     trace_structured,
     watch_nodes,
 )
@@ -84,6 +86,7 @@ from cutaway.torch_internals.inductor import (
     default_of,
     deserialize_artifact,
     forget_generated_code,
+    inductor_cache_folder,
     inductor_partition_wrapper,
     inductor_source_key,
     lazy_graph_module,
@@ -190,6 +193,7 @@ from cutaway.torch_internals.tensors import (
     weights_of,
 )
 from cutaway.torch_internals.tracing import (
+    Decompositions,
     ambient_of_tracing,
     copied_fields,
     fake_mode_of_compile,
@@ -200,12 +204,14 @@ from cutaway.torch_internals.tracing import (
     no_new_guards,
     open_question,
     replaced_by,
+    still_decomposed,
     trace_forward,
     unused_attribute,
 )
 
 __all__ = [
     "Branches",
+    "Decompositions",
     "Demand",
     "Effects",
     "FakeMaker",
@@ -220,6 +226,7 @@ __all__ = [
     "WrittenView",
     "alias_in",
     "ambient_of_tracing",
+    "aot_key_of_load",
     "aten_name",
     "aten_name_of_method",
     "branches_on_sizes",
@@ -268,6 +275,7 @@ __all__ = [
     "hint",
     "import_block",
     "in_mode",
+    "inductor_cache_folder",
     "inductor_partition_wrapper",
     "inductor_source_key",
     "is_auto_functionalized",
@@ -347,6 +355,7 @@ __all__ = [
     "size_with",
     "standalone_compile",
     "state_of_shapes",
+    "still_decomposed",
     "storage_of",
     "string_arguments",
     "swap_code",
@@ -356,6 +365,7 @@ __all__ = [
     "takes_plain_arguments",
     "tensor_bytes",
     "tensor_constant",
+    "text_of_cached_graph",
     "trace_forward",
     "trace_structured",
     "traced_files",

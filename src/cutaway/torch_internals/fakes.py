@@ -57,27 +57,30 @@ class FakeMaker:
         ``_make_wrapper_subclass`` takes symbolic sizes and the bytes as they are; ``empty_strided`` computes the
         bytes, which takes 90 us when sizes are symbolic.
         """
-        bare = torch.Tensor._make_wrapper_subclass(
-            self._kind, shape, stride, storage_offset=offset, dtype=dtype, device=self._meta, storage_size=nbytes
-        )
-        return self._faked(bare, device)
-
-    def view(self, base: torch.Tensor, shape: Any, stride: Any, offset: Any, dtype: torch.dtype) -> torch.Tensor:
-        """A tensor in the memory of ``base``, which must have elements of the same size."""
-        viewed = torch.as_strided(base, shape, stride, offset)
-        return self._faked(viewed if dtype is base.dtype else viewed.view(dtype), base._fake_device)  # type: ignore[attr-defined]
-
-    def _faked(self, bare: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """What ``FakeTensor(mode, bare, device)`` makes, whose attributes are looked up once for each device."""
-        state = self._states.get(device)
-        if state is None:
-            state = self._states[device] = dict(vars(self._kind(self.mode, torch.empty(0, device="meta"), device)))
-        made = torch.Tensor._make_subclass(  # pyright: ignore[reportCallIssue]
-            self._kind, bare, False, dispatch_device=True, device_for_backend_keys=device
-        )
+        kind = self._kind
+        bare = _wrapper(kind, shape, stride, storage_offset=offset, dtype=dtype, device=self._meta, storage_size=nbytes)
+        made: Any = _subclass(kind, bare, False, dispatch_device=True, device_for_backend_keys=device)
         self._protect(made)
-        vars(made).update(state)
+        made.__dict__.update(self._states.get(device) or self._state(device))
         return made
+
+    def view(self, base: Any, shape: Any, stride: Any, offset: Any, dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in the memory of ``base``, which must have elements of the same size."""
+        bare, device = torch.as_strided(base, shape, stride, offset), base._fake_device
+        bare = bare if dtype is base.dtype else bare.view(dtype)
+        made: Any = _subclass(self._kind, bare, False, dispatch_device=True, device_for_backend_keys=device)
+        self._protect(made)
+        made.__dict__.update(self._states.get(device) or self._state(device))
+        return made
+
+    def _state(self, device: torch.device) -> dict[str, Any]:
+        """The attributes that ``FakeTensor(mode, bare, device)`` sets: looked up once, not computed each time."""
+        found = self._states[device] = dict(vars(self._kind(self.mode, torch.empty(0, device="meta"), device)))
+        return found
+
+
+_wrapper: Any = torch.Tensor._make_wrapper_subclass
+_subclass: Any = torch.Tensor._make_subclass
 
 
 def alias_in(mode: Any, value: torch.Tensor) -> torch.Tensor:

@@ -11,28 +11,52 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 
+Decompositions = tuple[tuple[Any, Callable[..., Any] | None], ...]
 
-def trace_forward(function: Callable[..., Any], args: Sequence[Any]) -> fx.GraphModule:
+
+def trace_forward(function: Callable[..., Any], args: Sequence[Any]) -> tuple[fx.GraphModule, Decompositions]:
     """A function as a graph of ATen ops, nothing simplified (``fwd_only`` in torch/_inductor/pattern_matcher.py).
 
     Nothing is dropped because nobody reads it: it may write to what it is given.
+
+    Returns:
+        The graph; and which of Inductor's decompositions it owes to: operator -> function, None for operators in the
+        graph that have none.
     """
     from torch._inductor.pattern_matcher import fwd_only  # noqa: PLC0415  (Inductor is heavy)
 
-    return fwd_only(function, args, run_functional_passes=False)
+    used: dict[Any, Callable[..., Any] | None] = {}
+
+    def noted(op: Any, decomposition: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            used[op] = decomposition
+            return decomposition(*args, **kwargs)
+
+        return call
+
+    table = _modules().decompositions()
+    noting = {op: noted(op, decomposition) for op, decomposition in table.items()}
+    gm = fwd_only(function, args, run_functional_passes=False, get_decomp_fn=lambda: noting)
+    called = [node.target for node in gm.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    return gm, tuple({op: table.get(op) for op in called}.items() | used.items())
+
+
+def still_decomposed(decompositions: Decompositions) -> bool:
+    """Whether Inductor would take operators apart as it did when something was traced."""
+    table = _modules().decompositions()
+    return all(table.get(op) is decomposition for op, decomposition in decompositions)
 
 
 def fake_mode_of_compile() -> Any:
     """The fake mode of the graph that Inductor compiles on this thread; None outside of a compile."""
-    from torch._inductor.virtualized import NullHandler, V  # noqa: PLC0415  (Inductor is heavy)
-
-    mode = V.fake_mode
-    return None if isinstance(mode, NullHandler) else mode
+    modules = _modules()
+    mode = modules.virtualized.fake_mode
+    return None if isinstance(mode, modules.null) else mode
 
 
 @contextmanager
@@ -135,20 +159,30 @@ def _backends() -> tuple[Any, ...]:
 
 
 def _settings() -> tuple[Any, ...]:
-    """Digests that torch keeps of its settings (and computes anew when one is changed), and the decompositions."""
-    inductor, functorch, shapes, decompositions = _modules()
-    table = decompositions()
-    return inductor.get_hash(), functorch.get_hash(), shapes.get_hash(), len(table), hash(tuple(table.values()))
+    """Digests that torch keeps of its settings, and computes anew when one is changed."""
+    modules = _modules()
+    return modules.inductor.get_hash(), modules.functorch.get_hash(), modules.shapes.get_hash()
+
+
+class _Modules(NamedTuple):
+    inductor: Any
+    functorch: Any
+    shapes: Any
+    decompositions: Callable[[], dict[Any, Callable[..., Any]]]
+    virtualized: Any
+    null: type
 
 
 @functools.cache
-def _modules() -> tuple[Any, ...]:
+def _modules() -> _Modules:
+    """What is looked at in every graph; looking it up by import would be a good part of that."""
     import torch._functorch.config as functorch  # noqa: PLC0415  (Inductor is heavy)
     import torch._inductor.config as inductor  # noqa: PLC0415
     import torch.fx.experimental._config as shapes  # noqa: PLC0415
     from torch._inductor.decomposition import select_decomp_table  # noqa: PLC0415
+    from torch._inductor.virtualized import NullHandler, V  # noqa: PLC0415
 
-    return inductor, functorch, shapes, select_decomp_table
+    return _Modules(inductor, functorch, shapes, select_decomp_table, V, NullHandler)
 
 
 def copied_fields() -> tuple[str, ...]:

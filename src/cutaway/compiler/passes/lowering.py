@@ -192,7 +192,7 @@ class Lowering:
         impl = call.implementation(self._undecided)
         portable = self.describer.portable(described)
         recipe = self.replacements.get(self._key(impl, portable))
-        if recipe is None:
+        if recipe is None or not torch_internals.still_decomposed(recipe.decompositions):
             return impl, None
         bound = Bound(recipe, portable.symbols, self.describer.numbers, self.mode.shape_env)
         self.known[described] = impl, bound

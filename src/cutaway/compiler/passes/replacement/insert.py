@@ -45,12 +45,13 @@ def insert(
     with graph.inserting_before(node):
         for step, (value, noted) in zip(steps, values, strict=True):
             made = _created(graph, step, nodes)
-            meta = {**step.meta, **inherited}
+            meta = made.meta  # filled, not replaced: whoever sets an attribute of a node has it indexed anew
+            meta.update(step.meta)
+            meta.update(inherited)
             if value is not None or step.op != "get_attr":
                 meta["val"] = value
             if noted is not None:
                 meta["tensor_meta"] = noted
-            made.meta = meta
             nodes.append(made)
     new = nodes[len(inputs) :]
     _replace_uses(node, _with_nodes(outputs, nodes), frozenset(new))
@@ -78,9 +79,13 @@ def _fields() -> tuple[str, ...]:
 def _created(graph: fx.Graph, step: Step, nodes: Sequence[fx.Node]) -> fx.Node:
     if step.op == "get_attr":
         return _attribute(graph, step)
-    args = tuple([nodes[arg.place] if type(arg) is Ref else _with_nodes(arg, nodes) for arg in step.args])
-    kwargs = {key: _with_nodes(arg, nodes) for key, arg in step.kwargs.items()}
-    return torch_internals.new_call(graph, step.target, args, kwargs, step.name)
+    if step.places is None:
+        args, kwargs = _with_nodes(step.args, nodes), _with_nodes(step.kwargs, nodes)
+        return torch_internals.new_call(graph, step.target, args, kwargs, step.name)
+    args = list(step.args)
+    for at, place in step.places:
+        args[at] = nodes[place]
+    return torch_internals.new_call(graph, step.target, tuple(args), {}, step.name)
 
 
 def _attribute(graph: fx.Graph, step: Step) -> fx.Node:

@@ -49,6 +49,7 @@ class Recipe:
         outputs: of the trace.
         values: what each step returns: `Tensor`, `Symbolic`, `Plain`, or a list or tuple of such.
         symbols: those in the values, in the order in which the key numbers them.
+        decompositions: of the trace.
         symbolic: whether there are symbolic numbers in the values.
     """
 
@@ -56,6 +57,7 @@ class Recipe:
     outputs: Any
     values: tuple[Any, ...]
     symbols: tuple[Any, ...]
+    decompositions: torch_internals.Decompositions
     symbolic: bool
 
 
@@ -81,7 +83,7 @@ def recipe_of(
         values = tuple([keeper.kept(value, noted) for value, noted in made.values])
     except _NoRecipeError as error:
         return None, str(error)
-    return Recipe(made.steps, made.outputs, values, symbols, keeper.symbolic), ""
+    return Recipe(made.steps, made.outputs, values, symbols, made.decompositions, keeper.symbolic), ""
 
 
 class _Keeper:
@@ -192,20 +194,18 @@ class Bound:
             inputs: what the nodes among the arguments return.
         """
         tensors = list(inputs)
-        return [
-            (_made(value, maker, tensors), value.noted if type(value) is Tensor else None) for value in self._values
-        ]
+        return [_made(value, maker, tensors) for value in self._values]
 
 
-def _made(value: Any, maker: torch_internals.FakeMaker, tensors: list[Any]) -> Any:
+def _made(value: Any, maker: torch_internals.FakeMaker, tensors: list[Any]) -> tuple[Any, Any]:
     if type(value) is Tensor:
-        memory, shape, stride, offset, nbytes, dtype, device, _ = value
+        memory, shape, stride, offset, nbytes, dtype, device, noted = value
         if memory is None:
             made = maker.fresh(shape, stride, offset, dtype, device, nbytes)
         else:
             made = maker.view(tensors[memory], shape, stride, offset, dtype)
         tensors.append(made)
-        return made
+        return made, noted
     if type(value) is Plain:
-        return value.value
-    return type(value)([_made(part, maker, tensors) for part in value])
+        return value.value, None
+    return type(value)([_made(part, maker, tensors)[0] for part in value]), None

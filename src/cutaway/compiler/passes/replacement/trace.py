@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ class Step:
         name: what torch calls such a node, before the name is made unique.
         args: with `Ref` for nodes.
         kwargs: as args.
+        places: position among the args, and place of the node there; None when nodes stand deeper or in kwargs.
         meta: what tracing noted, but for the value.
         stays: whether it must stay though nobody uses it.
     """
@@ -38,6 +39,7 @@ class Step:
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    places: tuple[tuple[int, int], ...] | None
     meta: Mapping[str, Any]
     stays: bool
 
@@ -51,6 +53,7 @@ class Trace:
         steps: in order.
         outputs: what is returned, with `Ref` for nodes.
         values: for each step, ``meta["val"]`` and ``meta["tensor_meta"]``.
+        decompositions: those of Inductor's that it owes to.
         single_use: why it serves this one call alone; empty when it can serve others.
     """
 
@@ -58,6 +61,7 @@ class Trace:
     steps: tuple[Step, ...]
     outputs: Any
     values: tuple[tuple[Any, Any], ...]
+    decompositions: torch_internals.Decompositions
     single_use: str
 
 
@@ -69,6 +73,8 @@ def nodes_in(args: Any) -> list[fx.Node]:
             found[arg] = None
         elif isinstance(arg, (list, tuple)):
             found.update(dict.fromkeys(nodes_in(arg)))
+        elif isinstance(arg, slice):
+            found.update(dict.fromkeys(nodes_in((arg.start, arg.stop, arg.step))))
     return list(found)
 
 
@@ -104,12 +110,12 @@ def trace(function: Callable[..., Any], args: Sequence[Any], inputs: Mapping[fx.
 
     before = None if shape_env is None else torch_internals.state_of_shapes(shape_env)
     with torch_internals.in_mode(mode), torch_internals.no_new_guards(shape_env):
-        gm = torch_internals.trace_forward(flat, list(inputs.values()))
-    made = _steps_of(gm, result[-1])
+        gm, decompositions = torch_internals.trace_forward(flat, list(inputs.values()))
+    made = _steps_of(gm, result[-1], decompositions)
     if before is not None and torch_internals.state_of_shapes(shape_env) != before:
-        return _single_use(made, "tracing it learnt something about the symbols")
+        return replace(made, single_use=made.single_use or "tracing it learnt something about the symbols")
     if torch_internals.is_traced_into():
-        return _single_use(made, "another node is being interpreted")
+        return replace(made, single_use=made.single_use or "another node is being interpreted")
     return made
 
 
@@ -127,7 +133,7 @@ def _flattened(outputs: Any, leaves: list[Any], memories: set[int]) -> Any:
     return Ref(len(leaves) - 1)
 
 
-def _steps_of(gm: fx.GraphModule, structure: Any) -> Trace:
+def _steps_of(gm: fx.GraphModule, structure: Any, decompositions: torch_internals.Decompositions) -> Trace:
     refs: dict[fx.Node, Ref] = {}
     steps: list[Step] = []
     values: list[tuple[Any, Any]] = []
@@ -146,7 +152,7 @@ def _steps_of(gm: fx.GraphModule, structure: Any) -> Trace:
     (returned,) = gm.graph.output_node().args
     leaves: Any = returned if isinstance(returned, (list, tuple)) else (returned,)
     outputs = _with_leaves(structure, [_with_refs(leaf, refs) for leaf in leaves])
-    return Trace(inputs, tuple(steps), outputs, tuple(values), reasons[0] if reasons else "")
+    return Trace(inputs, tuple(steps), outputs, tuple(values), decompositions, reasons[0] if reasons else "")
 
 
 def _with_leaves(structure: Any, leaves: Sequence[Any]) -> Any:
@@ -165,12 +171,15 @@ def _step(gm: fx.GraphModule, node: fx.Node, refs: Mapping[fx.Node, Ref]) -> Ste
     if node.op == "get_attr":
         for part in str(node.target).split("."):
             target = getattr(gm if target is node.target else target, part)
+    args, kwargs = _with_refs(node.args, refs), _with_refs(node.kwargs, refs)
+    flat = all(isinstance(one, fx.Node) or not nodes_in((one,)) for one in node.args) and not kwargs
     return Step(
         op=node.op,
         target=target,
         name=str(node.target) if node.op == "get_attr" else torch_internals.name_for(gm.graph, node.target),
-        args=_with_refs(node.args, refs),
-        kwargs=_with_refs(node.kwargs, refs),
+        args=args,
+        kwargs=kwargs,
+        places=tuple((at, arg.place) for at, arg in enumerate(args) if type(arg) is Ref) if flat else None,
         meta={key: node.meta[key] for key in kept if key in node.meta},
         stays=node.op == "get_attr" or node.is_impure() or torch_internals.is_higher_order(node.target),
     )
@@ -194,7 +203,3 @@ def _leaves(args: Any) -> list[Any]:
     if isinstance(args, Mapping):
         args = tuple(args.values())
     return [leaf for part in args for leaf in _leaves(part)] if isinstance(args, (list, tuple)) else [args]
-
-
-def _single_use(made: Trace, why: str) -> Trace:
-    return Trace(made.inputs, made.steps, made.outputs, made.values, made.single_use or why)

@@ -197,16 +197,6 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-@contextlib.contextmanager
-def another_decomposition() -> Iterator[None]:
-    op, table = torch.ops.aten.sigmoid.default, select_decomp_table()
-    table[op] = lambda x: 1 / (1 + torch.exp(-x))
-    try:
-        yield
-    finally:
-        del table[op]
-
-
 AMBIENT: dict[str, Callable[[], Any]] = {
     "default dtype": default_dtype,
     "deterministic algorithms": deterministic,
@@ -215,7 +205,6 @@ AMBIENT: dict[str, Callable[[], Any]] = {
     "inference mode": torch.inference_mode,
     "a setting of Inductor": lambda: torch._inductor.config.patch(fallback_random=True),
     "a setting of symbolic sizes": lambda: torch.fx.experimental._config.patch(backed_size_oblivious=True),
-    "a decomposition": another_decomposition,
     "default device": lambda: torch.device("meta"),
 }
 
@@ -236,6 +225,25 @@ def test_what_tracing_depends_on_besides_is_told_apart(name: str) -> None:
         for program in programs:
             lowered(build(program).gm, cache)
     assert (cache.hits, cache.misses) == (2, 4)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["put in", "taken out"])
+def test_so_is_how_an_operator_is_taken_apart(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, op, table = ReplacementCache(), torch.ops.aten.sigmoid.default, select_decomp_table()
+
+    def apart(x: torch.Tensor) -> torch.Tensor:
+        return 1 / (1 + torch.exp(-x))
+
+    if before:
+        monkeypatch.setitem(table, op, apart)
+    calls = [len(lowered(build(program).gm, cache).graph.nodes) for program in (gated(), norm())]
+    if before:
+        monkeypatch.delitem(table, op)
+    else:
+        monkeypatch.setitem(table, op, apart)
+    again = [len(lowered(build(program).gm, cache).graph.nodes) for program in (gated(), norm())]
+    assert (again[0] > calls[0], again[1]) == (not before, calls[1])
+    assert (cache.hits, cache.misses, len(cache)) == (1, 3, 2)
 
 
 class Doubling(torch.overrides.TorchFunctionMode):
