@@ -78,15 +78,20 @@ def environment_factors(devices: Sequence[str]) -> dict[str, Any]:
     }
 
 
-@functools.cache
-def _own() -> tuple[str, str]:
-    """Asked once: the version and the sources of a running process do not change."""
+def keyed_sources() -> list[Path]:
+    """Those of Cutaway's own files that shape every artifact."""
     root = Path(str(sys.modules["cutaway"].__file__)).parent
     paths = [root / name for name in _SHAPE_ARTIFACTS]
     files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
     apart = [root / name for name in _KEYED_APART]
-    files = [file for file in files if not any(map(file.is_relative_to, apart))]
-    lines = [f"{file.relative_to(root)} {sources.file_digest(file, 'Cutaway')}" for file in files]
+    return [file for file in files if not any(map(file.is_relative_to, apart))]
+
+
+@functools.cache
+def _own() -> tuple[str, str]:
+    """Asked once: the version and the sources of a running process do not change."""
+    root = Path(str(sys.modules["cutaway"].__file__)).parent
+    lines = [f"{file.relative_to(root)} {sources.file_digest(file, 'Cutaway')}" for file in keyed_sources()]
     return metadata.version("cutaway"), sources.digest("\n".join(lines))
 
 

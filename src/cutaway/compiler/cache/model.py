@@ -133,7 +133,6 @@ class ModelCache:
                 "config": {
                     name: stable.stable(value, f"config.{name}")
                     for name, value in config.keyed("piece", "model").items()
-                    if name != "ir_priority"  # which ops there are is not known yet: see ``facts["ir"]``
                 },
                 "ir": traced_factors(),
                 "torch": torch_factors(devices, dict(config.inductor)),

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 
 from cutaway import torch_internals
+from cutaway.ops.inplace import MaybeInplace
+from cutaway.ops.op import IrOp
 
 _DEEPEST = 10  # of objects within objects on a module
 _PLAIN = (bool, int, float, complex, str, bytes, range, slice, torch.dtype, torch.device)
@@ -129,6 +131,8 @@ class _Text:
             return value.__name__
         if isinstance(value, type) or inspect.isbuiltin(value):
             return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, (IrOp, MaybeInplace)):  # which implementations it runs is asked when all ops are known
+            return f"{value!r} {value.schema}"
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         if depth >= _DEEPEST or isinstance(value, torch.nn.Module):
             return kind

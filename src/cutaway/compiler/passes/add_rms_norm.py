@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,7 @@ class AddRmsNormFusion(FusionPass):
     """
 
     name: ClassVar[str] = "add_rms_norm_fusion"
+    produces: ClassVar[Mapping[str, Sequence[str]]] = {"fused_add_rms_norm": ("rms_norm",)}
 
     def fusions(self) -> Sequence[Fusion]:
         if not are_registered("rms_norm", "fused_add_rms_norm"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -30,6 +30,9 @@ class RmsNormQuantFusion(FusionPass):
     """
 
     name: ClassVar[str] = "rms_norm_quant_fusion"
+    produces: ClassVar[Mapping[str, Sequence[str]]] = {
+        f"{norm}_{kind}_quant": (norm, quant) for norm in _NORMS for kind, (quant, _) in _QUANTS.items()
+    }
 
     def fusions(self) -> Sequence[Fusion]:
         found: list[Fusion] = []
