@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import fx
@@ -18,10 +17,17 @@ from cutaway.compiler.passes.graph import (
     placeholders_at,
     same_layout,
     same_offset,
-    tensor_of,
     value_of,
 )
 from cutaway.compiler.passes.inductor_pass import InductorPass
+from cutaway.compiler.passes.mutating_call import (
+    Base,
+    MutatingCall,
+    arguments,
+    eager_arguments,
+    fake_result,
+    take_apart,
+)
 
 aten = torch.ops.aten
 
@@ -54,7 +60,7 @@ class Defunctionalization(InductorPass):
         donated = placeholders_at(graph, context.donated_inputs)
         cloned: dict[str, str] = {}
         for node in nodes:
-            one = _take_apart(node)
+            one = take_apart(node)
             if one is None or not _choose(one, memory, donated):
                 context.report.count("left")
                 continue
@@ -67,93 +73,22 @@ class Defunctionalization(InductorPass):
             context.report.note("cloned", cloned)
 
 
-@dataclass
-class _Base:
-    """A tensor that a call writes to.
-
-    Attributes:
-        node: it.
-        contents: nodes that stand for its new content.
-        copies: ``copy_`` of that back into it, which in place is done already.
-        why: why the call must write to a clone; empty when it need not.
-        clone: the value of the clone.
-    """
-
-    node: fx.Node
-    contents: list[fx.Node] = field(default_factory=list[fx.Node])
-    copies: list[fx.Node] = field(default_factory=list[fx.Node])
-    why: str = ""
-    clone: Any = None
-
-
-@dataclass
-class _Call:
-    """A call taken apart.
-
-    Attributes:
-        node: it.
-        call: what it says.
-        bases: what it writes to, those that are there.
-        places: the same, by their places among the bases of the call.
-        results: nodes that take what the operator itself returns.
-        lists: nodes that take several new contents at once.
-    """
-
-    node: fx.Node
-    call: torch_internals.FunctionalCall
-    bases: list[_Base]
-    places: dict[int, _Base]
-    results: list[fx.Node]
-    lists: list[fx.Node]
-
-
-def _take_apart(node: fx.Node) -> _Call | None:
-    call = torch_internals.functional_call(node.target, node.args, node.kwargs)
-    if call is None or any(not (base is None or tensor_of(base) is not None) for base in call.bases):
-        return None
-    places = {place: _Base(base) for place, base in enumerate(call.bases) if base is not None}
-    found = _Call(node, call, list(places.values()), places, [], [])
-    for user in node.users:
-        if user.target is not operator.getitem or not isinstance(user.args[1], int):
-            return None
-        index = user.args[1] - call.results
-        if index < 0:
-            found.results.append(user)
-        elif not _note_content(found, user, call.contents[index]):
-            return None
-    return found
-
-
-def _note_content(found: _Call, user: fx.Node, content: int | tuple[int, ...]) -> bool:
-    """Note what stands for a new content; one result may be a list of them."""
-    if isinstance(content, int):
-        if content in found.places:
-            found.places[content].contents.append(user)
-        return True
-    found.lists.append(user)
-    for inner in user.users:
-        if inner.target is not operator.getitem or not isinstance(inner.args[1], int):
-            return False
-        found.places[content[inner.args[1]]].contents.append(inner)
-    return True
-
-
 # -- in place, or on a clone -------------------------------------------------------------------------------
 
 
-def _choose(one: _Call, memory: Memory, donated: Collection[fx.Node]) -> bool:
+def _choose(one: MutatingCall, memory: Memory, donated: Collection[fx.Node]) -> bool:
     """Decide for each base; False when one needs a clone, and none would lie as it does."""
     for base in one.bases:
         base.why = _given_twice(one, base, memory) or _why_not_in_place(one, base, memory, donated)
         if base.why:
             base.copies = []
-            base.clone = _fake(aten.clone.default, value_of(base.node))
+            base.clone = fake_result(aten.clone.default, value_of(base.node))
             if not (same_layout(base.clone, base.node) and same_offset(base.clone, base.node)):
                 return False
     return True
 
 
-def _given_twice(one: _Call, base: _Base, memory: Memory) -> str:
+def _given_twice(one: MutatingCall, base: Base, memory: Memory) -> str:
     """Whether the call has another argument, or another base, in the same memory: it would read what it writes."""
     taken: list[fx.Node] = []
     fx.map_arg((one.node.args, one.node.kwargs), taken.append)
@@ -163,7 +98,7 @@ def _given_twice(one: _Call, base: _Base, memory: Memory) -> str:
     return f"the call takes {other.name} in the same memory" if other is not None else ""
 
 
-def _why_not_in_place(one: _Call, base: _Base, memory: Memory, donated: Collection[fx.Node]) -> str:
+def _why_not_in_place(one: MutatingCall, base: Base, memory: Memory, donated: Collection[fx.Node]) -> str:
     group, called = memory.of(base.node), memory.order[one.node]
     if group.changes:
         return "a tensor is given other memory or sizes"
@@ -180,14 +115,14 @@ def _why_not_in_place(one: _Call, base: _Base, memory: Memory, donated: Collecti
     return "" if back is None else _why_not_back(base, back, memory)
 
 
-def _copy_back(base: _Base, memory: Memory, called: int) -> fx.Node | None:
+def _copy_back(base: Base, memory: Memory, called: int) -> fx.Node | None:
     """The first ``copy_`` behind a call that gives all of a base another content."""
     copies = [user for user in base.node.users if user.target is aten.copy_.default and user.args[0] is base.node]
     late = [node for node in copies if memory.order[node] > called]
     return min(late, key=memory.order.__getitem__, default=None)
 
 
-def _why_not_back(base: _Base, back: fx.Node, memory: Memory) -> str:
+def _why_not_back(base: Base, back: fx.Node, memory: Memory) -> str:
     """Whether, behind the copy into the input, anybody sees that the new content lies there already."""
     copied = memory.order[back]
     if back.args[1] not in base.contents:
@@ -209,7 +144,7 @@ def _why_not_back(base: _Base, back: fx.Node, memory: Memory) -> str:
 # -- the graph ---------------------------------------------------------------------------------------------
 
 
-def _rewrite(one: _Call, memory: Memory) -> None:
+def _rewrite(one: MutatingCall, memory: Memory) -> None:
     graph, node = one.node.graph, one.node
     targets: dict[int, fx.Node] = {}
     with graph.inserting_before(node):
@@ -225,75 +160,20 @@ def _rewrite(one: _Call, memory: Memory) -> None:
                 return whole
             made = graph.call_function(written.target, (whole, *written.args))
             args = fx.map_arg(written.args, value_of)
-            made.meta = meta_of([node], _fake(written.target, value_of(whole), *args))
+            made.meta = meta_of([node], fake_result(written.target, value_of(whole), *args))
             return made
 
-        args, kwargs = _arguments(one.call, view)
+        args, kwargs = arguments(one.call, view)
         called = graph.call_function(one.call.op, args, kwargs)
     returned = node.meta["val"][: one.call.results]
     called.meta = meta_of([node], returned[0] if len(returned) == 1 else tuple(returned))
-    eager = _eager_arguments(one)
+    eager = eager_arguments(one)
     if eager is not None:
         called.meta["eager_input_vals"] = eager
     _rewire(one, called, targets, memory)
 
 
-def _arguments(
-    call: torch_internals.FunctionalCall, view: Callable[[Any], Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments as the schema has them: by position, but for those that are taken by name alone."""
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    for name, by_name in call.parameters:
-        if name in call.written:
-            written = call.written[name]
-            many = [one if one is None else view(one) for one in written] if isinstance(written, Sequence) else None
-            value = many if many is not None else view(written) if written is not None else None
-        elif name in call.arguments:
-            value = call.arguments[name]
-        else:
-            continue
-        if by_name or len(args) < [known for known, _ in call.parameters].index(name):
-            kwargs[name] = value
-        else:
-            args.append(value)
-    return tuple(args), kwargs
-
-
-def _eager_arguments(one: _Call) -> Any:
-    """What the operator would be given without a compiler, by which Inductor lays its arguments out.
-
-    torch notes it of the functional call (``eager_input_vals``): tensors, and None for all else.
-    """
-    known = one.node.meta.get("eager_input_vals")
-    if known is None:
-        return None
-    given: dict[str, Any] = dict(fx.map_arg(one.node.kwargs, value_of))
-    given |= {name: value for name, value in known[1].items() if _are_tensors(value)}
-    call = torch_internals.functional_call(one.node.target, one.node.args, given)
-    assert call is not None
-
-    def view(written: torch_internals.WrittenView) -> Any:
-        whole = call.bases[written.base]
-        return whole if written.target is None else _fake(written.target, whole, *written.args)
-
-    return _arguments(call, view)
-
-
-def _are_tensors(value: Any) -> bool:
-    return all(isinstance(one, torch.Tensor) for one in (value if isinstance(value, (list, tuple)) else [value]))
-
-
-def _fake(target: Any, whole: Any, *args: Any) -> Any:
-    """What a call returns of a fake tensor, without a guard."""
-    mode = torch_internals.fake_mode_of(whole)
-    if mode is None:
-        return None
-    with mode, torch.no_grad(), torch_internals.without_guards(mode):
-        return target(whole, *args)
-
-
-def _rewire(one: _Call, called: fx.Node, targets: dict[int, fx.Node], memory: Memory) -> None:
+def _rewire(one: MutatingCall, called: fx.Node, targets: dict[int, fx.Node], memory: Memory) -> None:
     graph = one.node.graph
     for place, base in one.places.items():
         for node in base.contents:

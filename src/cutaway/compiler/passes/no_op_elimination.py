@@ -29,8 +29,8 @@ from cutaway.compiler.passes.inductor_pass import InductorPass
 aten = torch.ops.aten
 
 _RESHAPES = (aten.view.default, aten.reshape.default)
-_PERHAPS_VIEWS = (aten.reshape.default, aten.contiguous.default, aten._unsafe_view.default)
-_CONVERSIONS = (aten._to_copy.default, torch.ops.prims.convert_element_type.default)
+_PERHAPS_VIEWS = ("aten::reshape", "aten::contiguous", "aten::_unsafe_view")  # of what they leave as it is
+_CONVERSIONS = ("aten::_to_copy", "prims::convert_element_type")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _viewed(node: fx.Node) -> fx.Node | None:
     if overload is None:
         return None
     effects = torch_internals.effects_of(overload)
-    if not effects.is_view and overload not in _PERHAPS_VIEWS:
+    if not effects.is_view and overload.name() not in _PERHAPS_VIEWS:
         return None
     source = argument(node, effects.parameters[0])
     return source if isinstance(source, fx.Node) and effects.aliases == (frozenset(effects.parameters[:1]),) else None
@@ -121,7 +121,8 @@ def _reshapes_again(node: fx.Node) -> bool:
 
 def _copied(node: fx.Node) -> fx.Node | None:
     """The tensor whose content, and nothing else, a node returns anew; None when it does more than that."""
-    if node.target in _CONVERSIONS:
+    overload = torch_internals.op_overload(node.target)
+    if overload is not None and overload.name() in _CONVERSIONS:
         source = None if node.kwargs.get("pin_memory") else node.args[0]
     elif node.target is aten.slice_scatter.default:
         whole, source = tensor_of(node.args[0]), node.args[1]
