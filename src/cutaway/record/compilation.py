@@ -150,8 +150,8 @@ class Scope:
         """Drop every graph held by reference (the compile is over; a backward may still come after it)."""
         for scope in self.walk():
             scope.graph_module = scope.changes = None
-            for track in scope.tracks.values():
-                track.remembered = Remembered()
+            for phase, track in scope.tracks.items():
+                track.remembered = track.remembered.without_graph() if phase == "backward" else Remembered()
 
 
 @dataclass

@@ -6,7 +6,8 @@ it is found from what changed, in this order, and left unknown when none applies
 1. the node is the same object as before: it stems from itself;
 2. a pass put it in the place of nodes that are gone: it stems from all of those that it replaced, including the
    interior of a matched pattern. As was watched (changes.py), else as the two graphs show (:func:`replaced`);
-3. AOTAutograd noted the node it was traced from (``meta["from_node"]``), or made a view anew (views.py);
+3. AOTAutograd noted the node it was traced from (``meta["from_node"]``), or made a view anew (views.py); a node of a
+   backward stems from what it is the derivative of;
 4. the split copied the node: the values in its metadata are the same objects;
 5. it stands at the same place among the inputs or results as before a trace;
 6. the whole graph was copied, name by name (a backward that is compiled later).
@@ -90,6 +91,10 @@ class Remembered:
             found[key] = () if key in found else (index,)
         return found
 
+    def without_graph(self) -> Remembered:
+        """What is left when the graph is let go: a copy of it is recognised by its names."""
+        return Remembered(names=self.names, rows=self.rows, layers=self.layers, sources=self.sources)
+
     @classmethod
     def of(cls, gm: fx.GraphModule, table: Table, frozen: Frozen | None = None) -> Remembered:
         nodes = list(gm.graph.nodes)
@@ -169,6 +174,8 @@ def find_origins(
         known = {node: origin.ids for node, origin in found.items()}
         for node, view in made_anew(gm.graph, known, previous.rows).items():
             found[node] = replace(previous.origin((view,)), sure=True)
+        for node, ids in _derivatives(gm.graph, found).items():
+            found[node] = previous.origin(ids)
     return found
 
 
@@ -180,6 +187,29 @@ def _stand_ins(gm: fx.GraphModule, previous: Remembered, changes: Changes | None
     if all(node in previous.ids or node in watched for node in gm.graph.nodes):
         return watched
     return replaced(previous, gm.graph) | watched
+
+
+def _derivatives(graph: fx.Graph, found: Mapping[fx.Node, Origin]) -> dict[fx.Node, set[int]]:
+    """Nodes of the backward in a joint graph -> ids that the node stems from whose derivative they are a part of.
+
+    torch numbers them alike (``seq_nr``; ``copy_fwd_metadata_to_bw_nodes`` in torch/_functorch/_aot_autograd/utils.py);
+    a sum of gradients stems from what is summed up.
+    """
+    forward: dict[Any, fx.Node] = {}
+    derived: dict[fx.Node, set[int]] = {}
+    for node in graph.nodes:
+        number = node.meta.get("seq_nr")
+        is_backward = node.meta.get("partitioner_tag") == "is_backward"
+        if number is None or (is_backward and node in found):
+            continue
+        if not is_backward:
+            forward.setdefault(number, node)
+        elif node.meta.get("is_gradient_acc"):
+            parts = [part for part in node.all_input_nodes if part in found or part in derived]
+            derived[node] = set[int]().union(*(found[part].ids if part in found else derived[part] for part in parts))
+        elif forward.get(number) in found:
+            derived[node] = set(found[forward[number]].ids)
+    return {node: ids for node, ids in derived.items() if ids}
 
 
 def _same_places(gm: fx.GraphModule, previous: Remembered) -> dict[fx.Node, tuple[int, ...]]:

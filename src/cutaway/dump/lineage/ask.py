@@ -3,7 +3,7 @@
     SELECTOR:NAME        a node of a snapshot, or a kernel of an output code; also of all that a part of a selector fits
     file.py:LINE         a line of the model
     layers.3.mlp         a layer, or several: layers.*.mlp, layers.0–3
-    cpp_fused_add_0      a kernel; `#2` behind it: its second call
+    cpp_fused_add_0      a kernel, all its calls; `#2` behind it: its second call
     mul_7                a node, wherever one is called so
 
 `source:`, `layer:`, `kernel:` and `name:` before it say which of these is meant.
@@ -188,7 +188,7 @@ class Asker:
             spot = self._trail.spot(snapshot)
             ids = {node.name: node.id for node in self._trail.table(snapshot).nodes}
             for call in self._calls.of(snapshot):
-                known = {call.name, call.name if call.number == 1 else f"{call.name}#{call.number}"}
+                known = {call.name, f"{call.name}#{call.number}"}
                 if name in known or (wanted is not None and any(map(wanted, known))):
                     nodes = frozenset(ids[node] for node in call.nodes if node in ids)
                     starts += [Start(each, nodes, "", call) for each in (spot, *self._with(spot))]
