@@ -61,6 +61,7 @@ class Scope:
         graphs: how many graphs Inductor has begun with here; from the second on each is a scope of its own, ``newest``.
         kernels: kernel -> what each of its calls computes, while the code is being generated.
         changes: what passes have done to a graph since its last snapshot.
+        aot_key: the key under which AOTAutograd's cache will keep what is being compiled, once it missed.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Scope:
     phase: str | None = None
     part: str | None = None
     generating: bool = False
+    aot_key: str | None = None
     graph_module: Any = None
     graphs: int = 0
     newest: Scope | None = None
@@ -156,7 +158,12 @@ class Scope:
 
 @dataclass
 class Compilation:
-    """A function that was captured once: Dynamo's frame and compile numbers, and the root of its scopes."""
+    """A function that was captured once: Dynamo's frame and compile numbers, and the root of its scopes.
+
+    Attributes:
+        read_back: for what a cache served, who recorded it -> the places (a piece and range; "" for the whole).
+        missing: for what a cache served, why nothing recorded of it can be shown -> the places.
+    """
 
     name: str
     function: str | None = None
@@ -173,6 +180,8 @@ class Compilation:
     failed: str | None = None
     equal_pieces: dict[str, list[str]] = field(default_factory=dict)
     piece_layers: dict[str, str] = field(default_factory=dict)
+    read_back: dict[str, list[str]] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)
     root: Scope = field(init=False)
 
     def __post_init__(self) -> None:

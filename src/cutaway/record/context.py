@@ -15,15 +15,21 @@ from typing import Any
 
 from torch import fx
 
+from cutaway.record.kept.place import Place
+
 
 @dataclass(frozen=True)
 class Where:
-    """The place in a compile that events on this thread belong to; None where nobody said."""
+    """The place in a compile that events on this thread belong to; None where nobody said.
+
+    ``kept`` is where it lies what was recorded of the cache's entry that is being loaded.
+    """
 
     compilation: str | None = None
     model: str | None = None
     piece: str | None = None
     range: str | None = None
+    kept: Place | None = None
 
 
 _WHERE: ContextVar[Where] = ContextVar("cutaway_where", default=Where())  # noqa: B039  (frozen)
@@ -35,9 +41,16 @@ def where() -> Where:
 
 
 @contextmanager
-def at(**changes: str | None) -> Generator[None]:
+def at(**changes: str | Place | None) -> Generator[None]:
     """Within the block, events belong to this place: ``at(piece="piece_02", range="1_4096")``."""
-    token = _WHERE.set(replace(_WHERE.get(), **changes))
+    with put(replace(_WHERE.get(), **changes)):  # pyright: ignore[reportArgumentType]
+        yield
+
+
+@contextmanager
+def put(place: Where) -> Generator[None]:
+    """Within the block, events belong to this place, whatever was said before."""
+    token = _WHERE.set(place)
     try:
         yield
     finally:
@@ -56,6 +69,8 @@ class Host:
     engine_ops: frozenset[str] = frozenset()
     #: parts of file names that are the engine's own machinery, not the model's code
     library_files: tuple[str, ...] = ()
+    #: how a start is made that finds nothing in any cache, so that all of it can be recorded
+    cold_start: str = "with TORCHINDUCTOR_CACHE_DIR set to an empty folder"
 
     def ranks(self) -> tuple[int, int]:
         """Rank and data-parallel rank of this process (torchrun's, by default)."""

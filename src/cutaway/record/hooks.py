@@ -12,9 +12,11 @@ hooks into Inductor are put in when the first event from it arrives. Handlers on
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -24,13 +26,19 @@ from torch import fx
 from cutaway import torch_internals
 from cutaway.record import output_code
 from cutaway.record.compilation import Scope
+from cutaway.record.context import where
+from cutaway.record.kept.keep import keep_artifact
+from cutaway.record.kept.loading import Loading
+from cutaway.record.kept.place import Place, in_inductors_cache
+from cutaway.record.kept.read_back import note_missing, read_artifact
 from cutaway.record.origins import Frozen, freeze, same
+from cutaway.record.output_code import Generated
 from cutaway.record.recorder import PassRun, Recorder
 
 Payload = Callable[[], Any]
 RecordHandler = Callable[[Mapping[str, Any], Payload], None]
 GraphHandler = Callable[[str, fx.GraphModule], bool]
-CodeHandler = Callable[[str, str | None, str | None], bool]
+CodeHandler = Callable[[Generated], bool]
 
 _LOGGED_GRAPHS = {"BEFORE PRE GRAD": "before_pre_grad", "AFTER POST GRAD": "post_grad"}
 _AOT_GRAPHS = {"Joint graph": "aot_joint", "Forward graph": "aot_forward", "Backward graph": "aot_backward"}
@@ -49,6 +57,7 @@ _CACHES = {
     )
     for result in ("hit", "miss", "bypass")
 }
+_CACHED_GRAPHS = ("aot_joint_graph", "aot_forward_graph", "aot_inference_graph", "aot_backward_graph")
 _LONGEST_VALUE = 400  # torch puts its whole configuration beside the times: 30 KB a compile
 _PARTS = {"before_pre_grad": "pre_grad", "before_joint": "joint", "before_post_grad": "post_grad"}
 
@@ -80,12 +89,15 @@ class Hooks:
             "dynamo_cpp_guards_str": self._guards,
             "compilation_metrics": self._metrics,
             "bwd_compilation_metrics": self._metrics,
+            **{name: functools.partial(self._cached_graph, name) for name in _CACHED_GRAPHS},
         }
         self.graphs: list[GraphHandler] = []
         self.sink: CodeHandler | None = None
         self._undo: list[Callable[[], None]] = []
         self._late: dict[str, Callable[[], Callable[[], None] | None]] = {}
         self._open_passes = threading.local()
+        self._graph_texts = threading.local()  # of what AOTAutograd's cache serves on this thread
+        self._loads = threading.local()
         self._breaks: dict[str | None, list[str]] = {}
 
     # -- install and remove -----------------------------------------------------------------------------
@@ -119,6 +131,20 @@ class Hooks:
         self._late.clear()
         while self._undo:
             self._undo.pop()()
+
+    @property
+    def load(self) -> Loading | None:
+        """The whole model that is being loaded on this thread."""
+        return getattr(self._loads, "load", None)
+
+    @contextmanager
+    def loading(self, place: Place) -> Generator[Loading]:
+        """Within the block, a cache may serve a whole model; if it does, say so with ``Loading.tell``."""
+        self._loads.load = load = Loading(place)
+        try:
+            yield load
+        finally:
+            self._loads.load = None
 
     def _install_late(self) -> None:
         for name, install in list(self._late.items()):
@@ -263,6 +289,8 @@ class Hooks:
         factors: Any = [str(line)[:400] for line in lines] or None
         if facts.get("cache_bypass_reason"):
             factors = {"bypass_reason": facts["cache_bypass_reason"]}
+        if kind == "aot_autograd" and result != "hit" and self.recorder.known() is not None:
+            self.recorder.scope().aot_key = facts.get("key")
         self.recorder.cache(kind, result, facts.get("key"), factors)
 
     def _recompile_reasons(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
@@ -273,7 +301,12 @@ class Hooks:
         self._breaks.setdefault(torch_internals.current_compile_id(), []).append(str(payload_fn()))
 
     def _guards(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
-        self.recorder.current().guards_text = str(payload_fn())
+        text = str(payload_fn())
+
+        def note() -> None:
+            self.recorder.current().guards_text = text
+
+        note() if self.load is None else self.load.later(note)
 
     def _metrics(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
         compile_id = metadata.get("compile_id") or torch_internals.current_compile_id()
@@ -379,29 +412,61 @@ class Hooks:
         calls = self.recorder.scope().kernels.setdefault(kernel_name, [])
         calls.append(torch_internals.kernel_nodes(node_schedule, is_extern))
 
+    def _cached_graph(self, name: str, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
+        text = torch_internals.text_of_cached_graph(payload_fn)
+        if text is not None:
+            vars(self._graph_texts)["backward" if name == "aot_backward_graph" else "forward"] = text
+
     def _on_compiled(self, graph: Any, options: Mapping[str, Any]) -> None:
         source = getattr(graph, "source_code", None)
         if not source:
             return
+        backward = bool(options.get("is_backward"))
         post_grad = getattr(graph, "inductor_post_grad_graph_str", None)
-        cache_key = getattr(graph, "_fx_graph_cache_key", None)
-        if self.sink is not None and self.sink(source, post_grad, cache_key):
+        aot_graph = vars(self._graph_texts).pop("backward" if backward else "forward", None)
+        key = getattr(graph, "_fx_graph_cache_key", None)
+        generated = Generated(source, post_grad, aot_graph, key)
+        if self.sink is not None and self.sink(generated):
             return
+        made_as = getattr(graph, "fx_kwargs", None) or {}
+        is_inference: bool | None = made_as.get("is_inference")
+        if self.load is None:
+            self._generated(generated, backward, is_inference)
+        else:
+            self.load.codes.append(generated)
+            self.load.later(lambda: self._generated(generated, backward, is_inference))
+
+    def _generated(self, generated: Generated, backward: bool, is_inference: bool | None) -> None:
         scope = self.recorder.scope()
         cached = not scope.generating
-        made_as = getattr(graph, "fx_kwargs", None) or {}
-        if options.get("is_backward"):
+        if backward:
             scope.phase = "backward"
-        elif cached and scope.phase is None and "is_inference" in made_as:
-            scope.phase = "inference" if made_as["is_inference"] else "forward"
+        elif cached and scope.phase is None and is_inference is not None:
+            scope.phase = "inference" if is_inference else "forward"
         scope.generating = False
-        self.write_output_code(scope, source, post_grad, cached, cache_key)
+        key = generated.key or (torch_internals.aot_key_of_load() if cached else scope.aot_key)
+        place = in_inductors_cache(key, backward)
+        if cached:
+            self._served(scope, generated, place)
+            return
+        self.write_output_code(scope, generated, cached)
+        if place is not None:
+            keep_artifact(self.recorder, self.recorder.current(), scope, place)
 
-    def write_output_code(
-        self, scope: Scope, source: str, post_grad: str | None, cached: bool, cache_key: str | None = None
-    ) -> None:
-        """Record Inductor's code of the scope on this thread; out of a cache, the text of its last graph too."""
-        key = (scope.selector, scope.phase, output_code.digest(source))
+    def _served(self, scope: Scope, generated: Generated, place: Place | None) -> None:
+        """A cache has served an artifact: what was kept of it, or else what it holds itself."""
+        recorder = self.recorder
+        if (scope.selector, scope.phase, generated.digest) in recorder.seen_code:
+            return
+        places = [found for found in (where().kept, place) if found is not None]
+        reason = read_artifact(recorder, recorder.current(), scope, generated, places)
+        if reason is not None:
+            self.write_output_code(scope, generated, cached=True)
+            note_missing(recorder, reason)
+
+    def write_output_code(self, scope: Scope, generated: Generated, cached: bool) -> None:
+        """Record Inductor's code of the scope on this thread; out of a cache, the texts of its graphs too."""
+        key = (scope.selector, scope.phase, generated.digest)
         recorder = self.recorder
         if key in recorder.seen_code:
             return
@@ -409,14 +474,14 @@ class Hooks:
         kernels, scope.kernels = output_code.calls(scope.kernels), {}
         recorder.code(
             "output_code",
-            source,
+            generated.source,
             leaf="output_code",
             file="90.output_code.py",
             cached=cached,
             kernels=kernels,
-            cache_key=cache_key,
+            cache_key=generated.key,
         )
-        for name, (suffix, text) in output_code.kernels(source).items():
+        for name, (suffix, text) in output_code.kernels(generated.source).items():
             recorder.code(
                 "kernel",
                 text,
@@ -425,5 +490,13 @@ class Hooks:
                 cached=cached,
                 kernels={name: output_code.nodes_of(name, kernels)},
             )
-        if cached and post_grad:
-            recorder.code("post_grad_text", post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True)
+        if not cached:
+            return
+        if generated.aot_graph:
+            recorder.code(
+                "aot_graph_text", generated.aot_graph, leaf="aot_graph_text", file="88.aot_graph.txt", cached=True
+            )
+        if generated.post_grad:
+            recorder.code(
+                "post_grad_text", generated.post_grad, leaf="post_grad_text", file="89.post_grad.txt", cached=True
+            )

@@ -1,10 +1,12 @@
-"""Takes the kernels out of the Python that Inductor generated, and names their calls."""
+"""What Inductor generated: its identity, the kernels in it, and the names of their calls."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 from cutaway.torch_internals import KernelNodes
@@ -18,6 +20,28 @@ _AOT_ID = re.compile(r"^# AOT ID: .*$", re.MULTILINE)
 def digest(source: str) -> str:
     """Identity of generated code: its text, but for the running number that Inductor gives to each graph."""
     return blake2b(_AOT_ID.sub("", source).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What an artifact of Inductor holds besides the code that runs.
+
+    Attributes:
+        source: the Python that Inductor generated.
+        post_grad: its last graph as text.
+        aot_graph: the graph that AOTAutograd made, as text, when the artifact came out of AOTAutograd's cache.
+        key: of Inductor's cache.
+    """
+
+    source: str
+    post_grad: str | None = None
+    aot_graph: str | None = None
+    key: str | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """See :func:`digest`."""
+        return digest(self.source)
 
 
 def kernels(source: str) -> dict[str, tuple[str, str]]:

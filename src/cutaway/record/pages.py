@@ -63,8 +63,19 @@ def write_readme(root: Path) -> None:
     aside.replace(root / "README.md")
 
 
-def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
-    """``index.md``: a table of every stage and pass, by piece and range, in order."""
+def is_made(row: Mapping[str, Any]) -> bool:
+    """Whether what a row says happened in a compile, now or in one that was recorded: it is not all a cache had."""
+    return not row.get("cached") or "cached_from" in row
+
+
+def index(compilation: Compilation, rows: list[dict[str, Any]], cold_start: str) -> str:
+    """``index.md``: a table of every stage and pass, by piece and range, in order.
+
+    Args:
+        compilation: whose.
+        rows: its snapshots, passes and code.
+        cold_start: how a start is made that finds nothing in any cache.
+    """
     lines = [f"# {compilation.name}", ""]
     facts = {
         "function": f"`{compilation.function}`"
@@ -75,6 +86,7 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
     }
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
     lines += [f"  - because {texts.first_line(reason)}" for reason in compilation.reasons]
+    lines += _served(compilation, cold_start)
     lines += _compiled_again(compilation, rows)
     equal = _equal_pieces(compilation)
     if equal:
@@ -100,6 +112,24 @@ def index(compilation: Compilation, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _served(compilation: Compilation, cold_start: str) -> list[str]:
+    """What a cache served: where the graphs were recorded, or why they are not here and how to get them."""
+    lines = [
+        f"- not compiled now, but read back: {_places(places)}, recorded by {origin}"
+        for origin, places in compilation.read_back.items()
+    ]
+    for reason, places in compilation.missing.items():
+        lines += [
+            f"- **not here**: the graphs of {_places(places)}. A cache served it, and {reason}; what the cache itself "
+            f"holds is here. To see all of it, record one start {cold_start}."
+        ]
+    return lines
+
+
+def _places(places: list[str]) -> str:
+    return texts.some([place or "all of it" for place in places])
+
+
 def _folder(rows: list[dict[str, Any]], root: str) -> str:
     """The folder that the files of a group lie in, below the compilation's."""
     places = [
@@ -112,7 +142,7 @@ def _folder(rows: list[dict[str, Any]], root: str) -> str:
 def _compiled_again(compilation: Compilation, rows: list[dict[str, Any]]) -> list[str]:
     """Pieces whose code was generated although an equal piece had it already."""
     repeated = _repeated(compilation)
-    again = [row for row in rows if row.get("kind") == "output_code" and row["piece"] in repeated and not row["cached"]]
+    again = [row for row in rows if row.get("kind") == "output_code" and row["piece"] in repeated and is_made(row)]
     if not again:
         return []
     lines = ["", "## Compiled although an equal piece was compiled", ""]
@@ -226,7 +256,7 @@ def _cells(row: dict[str, Any], folder: str, counts: Mapping[str, int]) -> tuple
     if not place and row["same_as"]:
         place = f"same as {row['same_as'].removeprefix(f'{scope}/').removeprefix(scope.partition('/')[0] + '/')}"
     if row["event"] == "code":
-        return (f"{name}{' (from the cache)' if row['cached'] else ''}", "", "", "", place)
+        return (f"{name}{'' if is_made(row) else ' (from the cache)'}", "", "", "", place)
     if row["files"]:
         place += " + .layers.txt"
     change = texts.delta_text(row["ops_delta"], 4) or ("rewritten, same op counts" if row["changed"] else "")

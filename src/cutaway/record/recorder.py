@@ -23,7 +23,7 @@ from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
 from cutaway.record.runnable import Runnable
 from cutaway.record.session import SCHEMA, Session
 
-_PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
+PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Recorder(Session):
 
     def _reset(self) -> None:
         super()._reset()
-        self._stored: dict[str, str] = {}
-        self._stored_after: dict[str, str | None] = {}
-        self._stored_code: dict[str, str] = {}
+        self.stored: dict[str, str] = {}
+        self.stored_after: dict[str, str | None] = {}
+        self.stored_code: dict[str, str] = {}
         self.seen_code: set[tuple[str, str | None, str]] = set()
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
         self._builder = TableBuilder(self.host.library_files)
@@ -142,7 +142,7 @@ class Recorder(Session):
     ) -> None:
         table, graph = made
         counts = op_counts(table)
-        whole = facts["stage"] not in _PARTS
+        whole = facts["stage"] not in PARTS
         before = previous.fingerprint if previous is not None else None
         facts |= {
             "graph": graph,
@@ -150,21 +150,21 @@ class Recorder(Session):
             "nodes": len(table["nodes"]),
             "ops_delta": ops_delta(previous.counts, counts) if previous and whole else {},
             "files": [],
-            "same_as": self._stored.get(graph),
+            "same_as": self.stored.get(graph),
             "layers": layers_of(table),
             "providers": self._providers(gm) if facts["providers"] is None else facts["providers"],
             "coverage": coverage(table),
         }
         if facts["same_as"] is None:
             facts["files"] = self._store(compilation, scope, gm, table, facts)
-        elif not whole or (before != graph and before != self._stored_after.get(graph)):
+        elif not whole or (before != graph and before != self.stored_after.get(graph)):
             facts["from"] = [row.get("from") for row in table["nodes"]]
         track = remember(gm, frozen, table, graph, counts, facts)
         self.row(compilation, scope, "snapshot", facts)
         # Only what was announced may be named by what comes later.
         if facts["files"]:
-            self._stored[graph] = facts["selector"]
-            self._stored_after[graph] = before
+            self.stored[graph] = facts["selector"]
+            self.stored_after[graph] = before
         scope.tracks["split" if facts["stage"] == "after_split" else scope.phase] = track
         if scope.changes is not None and scope.changes.gm is gm:
             scope.changes.clear()
@@ -179,7 +179,7 @@ class Recorder(Session):
             "changed": False,
             "ops_delta": {},
             "files": [],
-            "same_as": self._stored.get(previous.fingerprint),
+            "same_as": self.stored.get(previous.fingerprint),
             "providers": self._providers(gm),
         }
         facts.pop("from", None)
@@ -280,7 +280,8 @@ class Recorder(Session):
         """Record generated text of the scope on this thread; text that is there already is named, not written.
 
         Args:
-            kind: ``output_code``, ``kernel``, ``execution_code``, ``patterns`` or ``post_grad_text``.
+            kind: ``output_code``, ``kernel``, ``execution_code``, ``patterns``, ``post_grad_text`` or
+                ``aot_graph_text``.
             text: what to write.
             leaf: last part of the selector.
             file: file name in the scope's folder.
@@ -291,7 +292,7 @@ class Recorder(Session):
         place = where()
         compilation = self.current()
         scope = compilation.scope(place.piece, place.range)
-        if self.accepts(compilation, "output_code" if kind == "post_grad_text" else kind, None, place):
+        if self.accepts(compilation, "output_code" if kind in texts.GRAPH_TEXTS else kind, None, place):
             more = {"kernels": dict(kernels or {}), "cached": cached, "cache_key": cache_key}
             self._text(compilation, scope, kind, text, leaf, f"{scope.file_folder}/{file}", more)
 
@@ -308,7 +309,7 @@ class Recorder(Session):
         started = perf_counter()
         place = where()
         digest = output_code.digest(text)
-        same_as = self._stored_code.get(digest)
+        same_as = self.stored_code.get(digest)
         facts: dict[str, Any] = {
             "kind": kind,
             "selector": self.selector(scope, leaf),
@@ -323,7 +324,7 @@ class Recorder(Session):
         facts["files"] = [entry] if entry else []
         self.row(compilation, scope, "code", facts)
         if entry is not None:
-            self._stored_code[digest] = facts["selector"]
+            self.stored_code[digest] = facts["selector"]
         scope.render_seconds += perf_counter() - started
 
     def finish(self, compilation: Compilation) -> None:

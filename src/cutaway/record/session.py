@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from types import CodeType
@@ -71,7 +72,8 @@ class Session:
         self.writer: DumpWriter | None = None
         self.compilations: dict[str, Compilation] = {}
         self._by_compile_id: dict[str, Compilation] = {}
-        self._selectors: dict[str, int] = {}
+        self._selectors: set[str] = set()
+        self.failed_in: set[str | None] = set()
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._index_written = 0.0
 
@@ -113,6 +115,7 @@ class Session:
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
         with suppress(Exception):
             compilation = self.known()
+            self.failed_in.add(compilation.name if compilation else None)
             self.event(
                 "error",
                 compilation=compilation.name if compilation else None,
@@ -165,8 +168,9 @@ class Session:
         except Exception:  # noqa: BLE001  (nor must the rest cost the recording)
             return {"error": text}
 
-    def event(self, event: str, **facts: Any) -> None:
-        self.open().event(event, **facts)
+    def event(self, event: str, **facts: Any) -> int | None:
+        """Append an event to the manifest; returns its number."""
+        return self.open().event(event, **facts)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's files alone and begin a folder of its own."""
@@ -197,30 +201,39 @@ class Session:
         if compilation.recompile:
             compilation.reasons = tuple(getattr(self._pending, "reasons", None) or ())
         self._pending.reasons = None
-        if self.settings.filters.accept_function(compilation.name, function):
+        self._announce(compilation)
+        return compilation
+
+    def begin_again(self, wanted: str, facts: Mapping[str, Any], **more: Any) -> Compilation:
+        """A compilation that is read back, not made: what was known of it then, and ``more`` for its event."""
+        compilation = self._new_compilation(where().compilation or wanted, facts["function"], None)
+        compilation.file, compilation.line = facts["file"], facts["line"]
+        compilation.model, compilation.root_class = facts["model"], facts["root_class"]
+        compilation.recompile, compilation.reasons = facts["recompile"], tuple(facts["reason"])
+        self._announce(compilation, **more)
+        return compilation
+
+    def _announce(self, compilation: Compilation, **more: Any) -> None:
+        if self._wants(compilation):
             self.event(
                 "compilation",
                 compilation=compilation.name,
-                function=function,
+                function=compilation.function,
                 file=compilation.file,
                 line=compilation.line,
                 model=compilation.model,
-                compile_id=compile_id,
+                compile_id=compilation.compile_id,
                 recompile=compilation.recompile,
                 reason=list(compilation.reasons),
                 folder=compilation.root.folder,
+                **more,
             )
-        return compilation
 
     def _new_compilation(self, wanted: str, function: str, compile_id: str | None) -> Compilation:
         attempt = (compile_id or "").partition("/")[2]
         recompile = int(attempt) if attempt.isdigit() else 0
         base = safe_name(wanted)
-        name, number = (base, 1) if not recompile else (f"{base}.{recompile + 1}", 1)
-        first = name
-        while name in self.compilations or name in _TAKEN:
-            number += 1
-            name = f"{first}~{number}"
+        name = self.unused_name(base if not recompile else f"{base}.{recompile + 1}")
         compilation = Compilation(name, function, compile_id=compile_id, recompile=recompile)
         self.compilations[name] = compilation
         if compile_id is not None:
@@ -228,6 +241,11 @@ class Session:
         elif not where().compilation:
             self._pending.anonymous = compilation
         return compilation
+
+    def unused_name(self, wanted: str) -> str:
+        """``wanted``, or ``wanted~2`` and so on for a further compilation that is called so."""
+        names = (wanted if number == 1 else f"{wanted}~{number}" for number in count(1))
+        return next(name for name in names if safe_name(name) not in (*self.compilations, *_TAKEN))
 
     def compiled_as(self, compile_id: str) -> Compilation | None:
         """The compilation that Dynamo knows by this id."""
@@ -258,7 +276,7 @@ class Session:
     def next_graph(self) -> Scope:
         """The scope of a graph that Inductor begins with; without Dynamo, the compilation begins with it."""
         anonymous = getattr(self._pending, "anonymous", None)
-        if anonymous is not None and self.known() is anonymous and self._rows.get(anonymous.name):
+        if anonymous is not None and self.known() is anonymous and self._steps(anonymous):
             self.finish(anonymous)
             self._pending.anonymous = None
         place = where()
@@ -276,9 +294,11 @@ class Session:
 
     def selector(self, scope: Scope, leaf: str) -> str:
         """A selector that no other snapshot or text of this process has."""
-        selector = self.path(scope, leaf)
-        self._selectors[selector] = self._selectors.get(selector, 0) + 1
-        return selector if self._selectors[selector] == 1 else f"{selector}~{self._selectors[selector]}"
+        path = self.path(scope, leaf)
+        names = (path if number == 1 else f"{path}~{number}" for number in count(1))
+        selector = next(name for name in names if name not in self._selectors)
+        self._selectors.add(selector)
+        return selector
 
     def row(self, compilation: Compilation, scope: Scope, event: str, facts: dict[str, Any]) -> None:
         self.event(event, compilation=compilation.name, **facts)
@@ -287,15 +307,19 @@ class Session:
         if event == "code" and monotonic() - self._index_written > _INDEX_SECONDS:
             self.write_index(compilation)
 
-    def cache(self, kind: str, result: str, key: str | None, factors: Any = None) -> None:
-        """A compile cache was asked."""
+    def rows(self, compilation: Compilation) -> list[dict[str, Any]]:
+        """The snapshots, passes, code and metrics of a compilation so far: their facts, and their ``scope``."""
+        return self._rows.get(compilation.name, [])
+
+    def cache(self, kind: str, result: str, key: str | None, factors: Any = None) -> int | None:
+        """A compile cache was asked; returns the number of the event."""
         if not self.settings.filters.accept("cache", None, None):
-            return
+            return None
         place = where()
         compilation = self.known()
         if not self._wants(compilation):
-            return
-        self.event(
+            return None
+        return self.event(
             "cache",
             compilation=compilation.name if compilation else place.compilation,
             kind=kind,
@@ -314,14 +338,16 @@ class Session:
         compilation = compilation or self.known()
         if not self._wants(compilation):
             return
-        self.event(
-            "metric",
-            compilation=compilation.name if compilation else place.compilation,
-            kind=kind,
-            values=dict(values),
-            piece=place.piece,
-            range=place.range,
-        )
+        facts = {"kind": kind, "values": dict(values), "piece": place.piece, "range": place.range}
+        if compilation is None:
+            self.event("metric", compilation=place.compilation, **facts)
+        else:
+            self.metric_row(compilation, facts)
+
+    def metric_row(self, compilation: Compilation, facts: dict[str, Any]) -> None:
+        """A metric of a compilation, with all that is said of it."""
+        self.event("metric", compilation=compilation.name, **facts)
+        self._rows.setdefault(compilation.name, []).append({"event": "metric", **facts})
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -353,12 +379,15 @@ class Session:
                     },
                 )
         if not compilation.finished:
-            rows = len(self._rows.get(compilation.name, []))
-            self.event("end", compilation=compilation.name, values={"rows": rows, "failed": compilation.failed})
+            values = {"rows": len(self._steps(compilation)), "failed": compilation.failed}
+            self.event("end", compilation=compilation.name, values=values)
+
+    def _steps(self, compilation: Compilation) -> list[dict[str, Any]]:
+        return [row for row in self.rows(compilation) if row["event"] != "metric"]
 
     def write_index(self, compilation: Compilation) -> None:
         """Write ``index.md`` of a compilation anew."""
-        text = pages.index(compilation, self._rows.get(compilation.name, []))
+        text = pages.index(compilation, self._steps(compilation), self.host.cold_start)
         self.open().write("index", f"{compilation.root.folder}/index.md", text, announce=False)
         self._index_written = monotonic()
 

@@ -13,6 +13,9 @@ from cutaway.record.layers.words import blocks, short_name
 from cutaway.record.runnable import sizes_of
 from cutaway.stages import stage
 
+GRAPH_TEXTS = {"post_grad_text": "post_grad", "aot_graph_text": "aot_forward"}
+"""Kinds of text that stand for a graph, where a cache has nothing else of it -> the stage of that graph."""
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -65,7 +68,8 @@ def header(compilation: Compilation, facts: Mapping[str, Any], table: Mapping[st
 def code_header(compilation: Compilation, facts: Mapping[str, Any], file: str) -> str:
     """The first lines of a file of generated code: whose it is, in the comments of its language."""
     comment = "//" if file.endswith((".cpp", ".cu", ".metal")) else "#"
-    what = stage("post_grad" if facts["kind"] == "post_grad_text" else facts["kind"])
+    kind: str = facts["kind"]
+    what = stage(GRAPH_TEXTS.get(kind, kind))
     rows = {
         "model": compilation.model,
         "piece": _piece(compilation, facts["piece"]),
@@ -79,6 +83,11 @@ def code_header(compilation: Compilation, facts: Mapping[str, Any], file: str) -
     }
     lines = [f"{facts['selector']} — {what.title}", *(f"{k + ':':<16}{v}" for k, v in rows.items() if v)]
     return "".join(f"{comment} {line}\n" for line in lines) + "\n"
+
+
+def code_body(text: str) -> str:
+    """A file of generated code without the lines that :func:`code_header` put before it."""
+    return text.partition("\n\n")[2]
 
 
 def _function(compilation: Compilation) -> str:

@@ -120,11 +120,14 @@ class DumpWriter:
     def _full(self, size: int, announce: bool) -> bool:
         return announce and self.max_bytes is not None and self.bytes_written + size > self.max_bytes
 
-    def event(self, event: str, **facts: Any) -> None:
-        """Append one line to the manifest. Raises OSError when the disk refuses; no torn line stays behind."""
+    def event(self, event: str, **facts: Any) -> int | None:
+        """Append one line to the manifest and return its number; None when it is closed, or another process's.
+
+        Raises OSError when the disk refuses; no torn line stays behind.
+        """
         with self._lock:
             if self._manifest < 0 or os.getpid() != self._pid:
-                return
+                return None
             line = {"seq": self._sequence, "time": round(time.time(), 6), "event": event, **facts}
             content = (_encode(line) + "\n").encode("utf-8", "backslashreplace")
             end = os.fstat(self._manifest).st_size
@@ -136,3 +139,4 @@ class DumpWriter:
                 os.ftruncate(self._manifest, end)
                 raise
             self._sequence += 1
+            return self._sequence - 1

@@ -179,6 +179,28 @@ def graph_of_payload(payload_fn: Callable[[], Any]) -> fx.GraphModule | None:
     return graphs[-1] if graphs else None
 
 
+def text_of_cached_graph(payload_fn: Callable[[], Any]) -> str | None:
+    """The text of a structured-trace payload about a graph that AOTAutograd's cache has served; None for another.
+
+    torch/_functorch/_aot_autograd/aot_autograd_result.py, ``_log_cached_graphs``: there is no graph then, and the text
+    was made when there was one.
+    """
+    if "_log_cached_graphs" not in getattr(payload_fn, "__qualname__", ""):
+        return None
+    text = payload_fn()
+    return text if isinstance(text, str) else None
+
+
+def aot_key_of_load() -> str | None:
+    """The key of AOTAutograd's cache under which the artifact that is being loaded on this stack was found.
+
+    torch/_functorch/_aot_autograd/autograd_cache.py, ``try_load``, says it after the artifact is loaded.
+    """
+    found = caller(lambda names: "aot_config" in names and "cache_info" in names and "cache_key" in names)
+    key = found["cache_key"] if found is not None else None
+    return key if isinstance(key, str) else None
+
+
 def current_compile_id() -> str | None:
     """Dynamo's id of the compile on this thread, such as ``0/1`` (frame 0, second compile)."""
     compile_id = torch._guards.CompileContext.current_compile_id()

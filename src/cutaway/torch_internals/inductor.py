@@ -64,6 +64,12 @@ def inductor_source_key() -> str:
     return torch_key().hex()
 
 
+def inductor_cache_folder() -> Path | None:
+    """Where Inductor keeps what it compiles (torch/_inductor/runtime/cache_dir_utils.py); None before it is loaded."""
+    module = loaded("torch._inductor.runtime.cache_dir_utils")
+    return Path(module.cache_dir()) if module is not None else None
+
+
 def lazy_graph_module(root: dict[str, Any], graph: fx.Graph) -> fx.GraphModule:
     """A GraphModule whose code is generated when it is first run or read (torch/fx/_lazy_graph_module.py).
 

@@ -12,16 +12,23 @@ import threading
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.compilation import Compilation
 from cutaway.record.context import at, range_name
 from cutaway.record.hooks import Payload
+from cutaway.record.kept.keep import keep_artifact, keep_compilation
+from cutaway.record.kept.place import Place
+from cutaway.record.output_code import Generated
 from cutaway.record.recording import Process, record_process
 from cutaway.record.split import comment_execution_code, record_split
 from cutaway.record.watch import Watcher
@@ -29,6 +36,7 @@ from cutaway.vllm.host import VllmHost
 
 _PASS = re.compile(r"post_grad(?:\.(\d+))?\.(\w+)\.(before|after)$")
 _SUBMODULE = re.compile(r"submod_(\d+)$")
+_ASIDE = re.compile(r"\.\d+\.tmp$")  # vLLM writes an artifact beside its place, then renames it
 KNOWN_VERSIONS = ("0.30", "0.31", "0.32")
 
 
@@ -60,7 +68,8 @@ class Adapter:
         self.recorder.join(self.host)
         self.pieces: dict[int, tuple[Any, str]] = {}
         self.here = threading.local()  # what this thread is inside of
-        self.loaded: dict[int, tuple[Any, list[Any]]] = {}
+        self.loaded: dict[int, tuple[Any, list[Generated]]] = {}
+        self.names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def install(self) -> None:
         """Watch what there is to watch in this version of vLLM."""
@@ -77,8 +86,9 @@ class Adapter:
         watcher.watch(wrapper, "__call__", place=self.model)
         watcher.watch(manager, "compile", place=self.piece)
         watcher.watch(
-            "vllm.compilation.decorators", "_try_load_aot_compiled_fn", place=self.model, after=self.model_loaded
+            "vllm.compilation.decorators", "_try_load_aot_compiled_fn", place=self.loading, after=self.model_loaded
         )
+        watcher.watch("torch._dynamo.aot_compile:AOTCompiledFunction", "save_compiled_function", after=self.model_saved)
         watcher.watch(artifacts, "load_all", after=self.pieces_loaded)
         watcher.replace("torch._inductor.standalone_compile:AOTCompiledArtifact", "deserialize", self.load_artifact)
         watcher.replace(
@@ -107,23 +117,32 @@ class Adapter:
     def model(self, model: Any, *args: Any, **kwargs: Any) -> Generator[None]:
         """Within a call that compiles a model: vLLM's tag (``backbone``, ``eagle_head``) and the architecture."""
         self.host.config = getattr(model, "vllm_config", self.host.config)
-        tag = getattr(model, "_compile_tag", "") or getattr(model, "_compile_prefix", "")
-        tag = tag or getattr(import_module("vllm.compilation.backends"), "model_tag", "") or "backbone"
-        with at(compilation=tag, model=self.host.model):
+        with at(compilation=self.name_of(model), model=self.host.model):
             started = perf_counter()
             yield
             self.recorder.guarded(self.compiled)(perf_counter() - started)
+
+    def name_of(self, model: Any) -> str:
+        """What the dump calls the compilation of a model: its tag, which another model may have too."""
+        if model not in self.names:
+            tag = getattr(model, "_compile_tag", "") or getattr(model, "_compile_prefix", "")
+            tag = tag or getattr(import_module("vllm.compilation.backends"), "model_tag", "") or "backbone"
+            self.names[model] = self.recorder.unused_name(tag)
+        return self.names[model]
 
     def compiled(self, seconds: float) -> None:
         compilation = self.recorder.known()
         if compilation is not None and not compilation.finished:
             self.recorder.metric("compile_time", {"seconds": round(seconds, 3)}, compilation)
             self.recorder.finish(compilation)
+            self.here.finished = compilation
         self.pieces.clear()
 
     # -- graphs that vLLM logs --------------------------------------------------------------------------
 
     def logged_graph(self, name: str, gm: fx.GraphModule) -> bool:
+        if name in ("before split", "after split") and self.is_read_back():
+            return True
         if name == "before split":
             self.recorder.graph("before_split", gm)
             return True
@@ -160,8 +179,12 @@ class Adapter:
             inner: f"piece_{int(inner.rsplit('_', 1)[1]):02d}"
             for inner in re.findall(r"__vllm_inlined_submods__\d+", text)
         }
-        text = comment_execution_code(text, self.recorder.current(), calls)
-        self.recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
+
+        def write() -> None:
+            commented = comment_execution_code(text, self.recorder.current(), calls)
+            self.recorder.code("execution_code", commented, leaf="execution_code", file="99.execution_code.py")
+
+        write() if self.hooks.load is None else self.hooks.load.later(write)
 
     def patterns(self, original: Any, owner: Any, config: Any, patterns: Any) -> None:
         """Let vLLM print a pass's patterns aside, and record the text."""
@@ -178,7 +201,7 @@ class Adapter:
                 name = f"patterns/{owner.pass_name}"
                 self.recorder.code("patterns", file.read_text(), leaf=name, file=f"{name}.py")
 
-    # -- pieces and caches ------------------------------------------------------------------------------
+    # -- pieces -----------------------------------------------------------------------------------------
 
     @contextmanager
     def piece(self, manager: Any, graph: Any, *args: Any, compile_range: Any, **kwargs: Any) -> Generator[None]:
@@ -186,11 +209,23 @@ class Adapter:
         index = kwargs.get("graph_index", 0)
         _, name = self.pieces.get(id(graph), (None, f"piece_{index:02d}"))
         before = dict(manager.loaded_artifacts)
-        stored = (compile_range, index, manager.compiler.name) in manager.cache
-        with at(piece=name, range=range_name(compile_range.start, compile_range.end)):
+        entry = (compile_range, index, manager.compiler.name)
+        kept = self.place_of(manager, entry)
+        with at(piece=name, range=range_name(compile_range.start, compile_range.end), kept=kept):
             started = perf_counter()
             yield
-            self.recorder.guarded(self.piece_compiled)(manager, before, stored, perf_counter() - started)
+            seconds = perf_counter() - started
+            self.recorder.guarded(self.piece_compiled)(manager, before, kept is not None, seconds)
+            if kept is None:
+                self.recorder.guarded(self.piece_stored)(manager, entry)
+
+    def place_of(self, manager: Any, entry: Any) -> Place | None:
+        """Where a piece's recording lies, beside the artifact that vLLM has of it as a file of its own."""
+        handle = (manager.cache.get(entry) or {}).get("graph_handle")
+        return Place.named_by(Path(manager.cache_dir, handle[0]), self.cache_root()) if handle else None
+
+    def cache_root(self) -> Path:
+        return Path(import_module("vllm.envs").VLLM_CACHE_ROOT)
 
     def piece_compiled(self, manager: Any, before: Mapping[str, Any], stored: bool, seconds: float) -> None:
         new = [key for key in manager.loaded_artifacts if key not in before]
@@ -198,8 +233,43 @@ class Adapter:
         self.recorder.cache("vllm_piece", result, new[0] if new else None)
         self.recorder.metric("compile_time", {"seconds": round(seconds, 4)})
 
+    def piece_stored(self, manager: Any, entry: Any) -> None:
+        place, compilation = self.place_of(manager, entry), self.recorder.known()
+        if place is not None and compilation is not None:
+            keep_artifact(self.recorder, compilation, self.recorder.scope(), place)
+
+    # -- whole models -----------------------------------------------------------------------------------
+
+    def model_saved(self, result: Any, function: Any, path: str, *args: Any, **kwargs: Any) -> None:
+        """A model was compiled and its artifact written: keep beside it what was recorded."""
+        compilation: Compilation | None = getattr(self.here, "finished", None)
+        self.here.finished = None
+        if compilation is None:
+            return
+        entry = Path(_ASIDE.sub("", path))
+        place = Place.beside(entry, self.cache_root())
+        with at(compilation=compilation.name):
+            keep_compilation(self.recorder, compilation, replace(place, entry=Path(path)))
+
+    @contextmanager
+    def loading(self, model: Any, path: str, *args: Any, **kwargs: Any) -> Generator[None]:
+        """Within the load of a model that vLLM may have as an artifact."""
+        with self.model(model), self.hooks.loading(Place.beside(Path(path), self.cache_root())):
+            yield
+        self.loaded.clear()
+        self.here.finished = None  # nothing of it will be stored
+
     def model_loaded(self, loaded: Any, model: Any, path: str, *args: Any, **kwargs: Any) -> None:
         self.recorder.cache("vllm_aot", "miss" if loaded is None else "hit", Path(path).parent.parent.name)
+        if loaded is not None and self.hooks.load is not None:
+            self.hooks.load.tell(self.recorder)
+
+    def is_read_back(self) -> bool:
+        """Whether the model that is being loaded is recorded already (it is split anew, from the artifact's graph)."""
+        load = self.hooks.load
+        if load is not None:
+            load.tell(self.recorder)
+        return load is not None and load.is_read_back
 
     def load_artifact(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """vLLM loads artifacts in threads: what each holds is kept until it is known whose it is."""
@@ -211,19 +281,29 @@ class Adapter:
         self.loaded[id(artifact)] = (artifact, codes)
         return artifact
 
-    def keep_loaded_code(self, source: str, post_grad: str | None, key: str | None) -> bool:
-        codes: list[Any] | None = getattr(self.here, "codes", None)
+    def keep_loaded_code(self, generated: Generated) -> bool:
+        codes: list[Generated] | None = getattr(self.here, "codes", None)
         if codes is not None:
-            codes.append((source, post_grad, key))
+            codes.append(generated)
         return codes is not None
 
     def pieces_loaded(self, result: Any, artifacts: Any) -> None:
+        """All pieces and ranges of a model were loaded."""
+        load = self.hooks.load
         for name, digest in artifacts.submodule_bytes.items():
             submodule, _, shape = name.rpartition("_")
             start, end = (*re.findall(r"\d+", shape), "0", "0")[:2]
             artifact = artifacts.get_loaded(submodule, shape)
+            _, codes = self.loaded.get(id(artifact), (None, []))
             with at(piece=piece_name(submodule), range=range_name(int(start), int(end))):
                 self.recorder.cache("vllm_piece", "load", digest)
-                for source, post_grad, key in self.loaded.get(id(artifact), (None, []))[1]:
-                    self.hooks.write_output_code(self.recorder.scope(), source, post_grad, True, key)
-        self.loaded.clear()
+                for generated in codes:
+                    if load is None:
+                        self.write_loaded(generated)
+                    else:
+                        load.codes.append(generated)
+                        load.later(partial(self.write_loaded, generated))
+
+    def write_loaded(self, generated: Generated) -> None:
+        """The code of an artifact, for the piece and range on this thread."""
+        self.hooks.write_output_code(self.recorder.scope(), generated, cached=True)

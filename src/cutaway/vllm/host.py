@@ -19,6 +19,7 @@ class VllmHost(Host):
     """Answers from the ``VllmConfig`` of the model being compiled (None until vLLM has shown it)."""
 
     library_files = ("/vllm/ir/", "/vllm/_custom_ops.py")
+    cold_start = "with VLLM_CACHE_ROOT set to an empty folder"
 
     def __init__(self) -> None:
         self.config: Any = None

@@ -1,0 +1,54 @@
+"""A whole model that a cache serves: what its load says waits until it is known that the model will be used.
+
+A load may end with "compile it anew": a source file has changed, a piece is damaged. Then nothing of it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cutaway.record.context import Where, put, where
+from cutaway.record.kept.place import Place
+from cutaway.record.kept.read_back import note_missing, read_compilation
+from cutaway.record.output_code import Generated
+from cutaway.record.recorder import Recorder
+
+
+@dataclass
+class Loading:
+    """One load, on one thread.
+
+    Attributes:
+        place: where the model's recording lies.
+        codes: what was generated for its pieces, as far as it was loaded.
+        is_told: whether it is known that the model will be used, and that was recorded.
+        is_read_back: whether its recording was written again.
+    """
+
+    place: Place
+    codes: list[Generated] = field(default_factory=list[Generated])
+    is_told: bool = False
+    is_read_back: bool = False
+    _waiting: list[tuple[Where, Callable[[], None]]] = field(default_factory=list[tuple[Where, Callable[[], None]]])
+
+    def later(self, write: Callable[[], None]) -> None:
+        """Call this when the model will be used and its recording is not there to be read back."""
+        if not self.is_told:
+            self._waiting.append((where(), write))
+        elif not self.is_read_back:
+            write()
+
+    def tell(self, recorder: Recorder) -> None:
+        """The model will be used: write what was kept of it, or else what its artifacts hold."""
+        if self.is_told:
+            return
+        self.is_told = True
+        reason = read_compilation(recorder, self.place, {code.digest for code in self.codes})
+        self.is_read_back = reason is None
+        if reason is None:
+            return
+        for place, write in self._waiting:
+            with put(place):
+                write()
+        note_missing(recorder, reason)
