@@ -1,8 +1,9 @@
 """Runs demo/generate.py in this process, then writes down what the process holds: patches, modules.
 
-    python vllm_program.py FACTS.json [--fork] GENERATE.PY [its arguments]
+    python vllm_program.py FACTS.json [--fork] [--odd-layer=N] GENERATE.PY [its arguments]
 
 `--fork` lets vLLM fork its engine, as it does by default on a GPU: its CPU platform always asks for spawn.
+`--odd-layer=N` gives the first norm of that decoder layer another epsilon, so that one layer is not like the others.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ def main() -> None:
     facts, *arguments = sys.argv[1:]
     if fork := arguments[0] == "--fork":
         arguments = arguments[1:]
+    odd = ""
+    if arguments[0].startswith("--odd-layer="):
+        odd, *arguments = arguments
     script = Path(arguments[0])
     sys.path.insert(0, str(script.parent))
     sys.argv = arguments
     if fork:
         _let_vllm_fork()
+    if odd:
+        _make_odd(int(odd.partition("=")[2]))
     try:
         runpy.run_path(str(script), run_name="__main__")
     finally:
@@ -43,6 +49,19 @@ def _let_vllm_fork() -> None:
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
 
     DemoCpuPlatform.check_and_update_config = staticmethod(check_and_update_config)
+
+
+def _make_odd(layer: int) -> None:
+    from vllm.model_executor.models.qwen3 import Qwen3DecoderLayer  # noqa: PLC0415 - imports vLLM
+
+    make = Qwen3DecoderLayer.__init__
+
+    def __init__(self: Any, *arguments: Any, prefix: str = "", **options: Any) -> None:  # noqa: N807
+        make(self, *arguments, prefix=prefix, **options)
+        if prefix.endswith(f"layers.{layer}"):
+            self.input_layernorm.variance_epsilon = 1e-5
+
+    Qwen3DecoderLayer.__init__ = __init__
 
 
 def describe_process() -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Run:
         platform: whether vLLM's own compiler runs (the demo platform) or what it does on a CPU as shipped.
         cache_of: begin with the cache that this other run has left; None for an empty one.
         version: an older vLLM, from the folder that `make env-vllm` makes.
+        odd_layer: the decoder layer that is not like the others; None for none.
         environment: further variables.
     """
 
@@ -46,6 +47,7 @@ class Run:
     platform: bool = True
     cache_of: str | None = None
     version: str | None = None
+    odd_layer: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -57,6 +59,7 @@ RUNS: dict[str, Run] = {
     "unrecorded": Run(BASE, dump=None),
     "layers_32": Run("--layers 32"),
     "layers_16": Run("--layers 16"),
+    "odd_layer": Run("--layers 6", odd_layer=3),
     "two_ranks": Run("--tensor-parallel 2", engine="spawn"),
     "warm": Run(BASE, cache_of="recorded"),
     "warm_over_unrecorded": Run(BASE, cache_of="unrecorded"),
@@ -180,7 +183,8 @@ class Runner:
     def _run(self, run: Run, folder: Path, cache: Path) -> None:
         fork = ["--fork"] if run.engine == "fork" else []
         option = ["--debug-dump-path", str(folder / "dump")] if run.dump == "option" else []
-        command = [sys.executable, str(PROGRAM), str(folder / "facts.json"), *fork, str(GENERATE)]
+        odd = [f"--odd-layer={run.odd_layer}"] if run.odd_layer is not None else []
+        command = [sys.executable, str(PROGRAM), str(folder / "facts.json"), *fork, *odd, str(GENERATE)]
         command += [*run.arguments.split(), *option, "--tokens-out", str(folder / "result.json")]
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(

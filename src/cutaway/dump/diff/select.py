@@ -153,15 +153,15 @@ def _steps(dump: Dump, selector: str, ranges: Sequence[str]) -> tuple[list[Snaps
     """The snapshots of the step that is meant, and the passes of that name that changed nothing."""
     passes = {step.selector: step for compilation in dump for step in compilation.passes}
     known: dict[str, Step] = {**passes, **dump.snapshots}
-    wanted = {name: step for name, step in known.items() if not ranges or step.range in (None, *ranges)}
-    found = matching(selector, wanted)
+    inside = {name: step for name, step in known.items() if not ranges or step.range in ranges}
+    wanted = inside | {name: step for name, step in known.items() if step.range is None}
+    found = matching(selector, inside) or matching(selector, wanted)
     if not found:
         raise _nothing(dump, selector, ranges, list(known))
     changed = [name for name in found if name in dump.snapshots]
     leaves = {name.rpartition("/")[2] for name in changed}
     found = [name for name in found if not leaves or name.rpartition("/")[2] in leaves]
-    compilations = {wanted[name].compilation for name in found}
-    if len(leaves) > 1 or len(compilations) > 1:
+    if len(leaves) > 1:
         choose(selector, found)
     steps = [wanted[name] for name in found]
     taken = [step for step in steps if isinstance(step, Snapshot)]
@@ -228,20 +228,23 @@ def _by_range(dump: Dump, pairs: Sequence[Pair], idle: Sequence[str], named: boo
         idle: selectors of passes that changed nothing.
         named: the pieces were named: leave out those that repeat them.
     """
-    groups: dict[str | None, list[Pair]] = {}
+    groups: dict[tuple[str | None, str | None], list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(pair.after.range, []).append(pair)
+        groups.setdefault((pair.after.compilation, pair.after.range), []).append(pair)
     found: dict[object, Compared] = {}
     shapes: dict[object, object] = {}
-    for name, some in groups.items():
+    for (compilation, name), some in groups.items():
         some = some if named else _with_repeated(dump, some)
         names = () if name is None else (name,)
-        graphs = tuple((pair.before.graph, pair.after.graph, pair.piece or pair.after.piece) for pair in some)
+        graphs = (
+            compilation,
+            *((each.before.graph, each.after.graph, each.piece or each.after.piece) for each in some),
+        )
         if graphs in found:
             found[graphs] = _also(found[graphs], ranges=names)
             continue
         result = diff_pairs(some)
-        shape = _shape(result)
+        shape = (compilation, _shape(result))
         if shape in shapes and name is not None:
             found[shapes[shape]] = _also(found[shapes[shape]], alike=names)
             continue
@@ -267,22 +270,21 @@ def _shape(result: Diff) -> object:
 
 def _with_repeated(dump: Dump, pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs in model order, with one for each piece that repeats a piece of them and was not compiled itself."""
-    by_piece = {pair.after.piece: pair for pair in pairs}
+    found: dict[str | None, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair.after.piece, []).append(pair)
     compilation = dump.compilations.get(pairs[0].after.compilation or "")
-    if compilation is None or None in by_piece:
+    if compilation is None or None in found:
         return list(pairs)
-    found = dict(by_piece)
     for same in fold_pieces(compilation):
         names = [same.shown, *same.others]
-        shown = next((by_piece[name] for name in names if name in by_piece), None)
-        if shown is None:
-            continue
-        for name in names:
-            if name not in by_piece:
-                layers = _layers(compilation, shown.after.piece or "", name)
-                found[name] = Pair(shown.before, shown.after, name, layers)
+        shown = next((found[name] for name in names if name in found), [])
+        for name in names if shown else ():
+            if name not in found:
+                layers = _layers(compilation, shown[0].after.piece or "", name)
+                found[name] = [Pair(pair.before, pair.after, name, layers) for pair in shown]
     order = {piece.name: number for number, piece in enumerate(compilation.pieces)}
-    return [found[name] for name in sorted(found, key=lambda name: order.get(name or "", 0))]
+    return [pair for name in sorted(found, key=lambda name: order.get(name or "", 0)) for pair in found[name]]
 
 
 def _layers(compilation: Compilation, piece: str, other: str) -> Mapping[str, str]:
