@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from cutaway.compiler.cache.factors import key_of
 from cutaway.compiler.cache.graph import nodes_of
 from cutaway.compiler.cache.ir import ir_factors, ops_in
 from cutaway.compiler.cache.manager import CacheEvent, CompilerManager
-from cutaway.compiler.cache.store import Store
+from cutaway.compiler.cache.store import Entry, Store
 from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_demands, check_dynamic
 from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, Part
 from cutaway.compiler.link.assembler import LinkedModel, assemble
@@ -69,7 +69,7 @@ class CutawayBackend:
         self.compiler = make_compiler(self.config, self._passes())
         self.store = store_of(session)
         self.manager = CompilerManager(
-            self.compiler, self.config, self.store, session.counters, self._asked, self._within
+            self.compiler, self.config, self.store, session.counters, self._asked, self._within, self._loading
         )
         self.pool = GraphPool()
         self.marked: Sequence[int] = ()  # sizes of the dynamic dimensions in the example
@@ -100,7 +100,13 @@ class CutawayBackend:
         with self.observer.piece(event.name, event.range):
             facts = {"reason": event.reason} if event.reason else event.factors
             self.observer.cache("cutaway_piece", event.kind, event.key or None, facts)
+            if event.kind == "store" and self.store is not None:
+                self.observer.keep_piece(self.store.recording(event.key, self.config.cache_format))
         self.progress.advance(event)
+
+    def _loading(self, name: str, span: str, entry: Entry) -> AbstractContextManager[None]:
+        assert self.store is not None, "what has an entry has a store"
+        return self.observer.piece(name, span, self.store.recording(entry.key, entry.form))
 
     @contextmanager
     def _within(self, task: Task) -> Generator[None]:

@@ -139,7 +139,7 @@ class CompiledForward:
             )
             token = loading.set(backend.link_kept)
             try:
-                captured = cache.load()
+                captured = _load(cache, observer)
             finally:
                 loading.reset(token)
             if captured is None:
@@ -154,7 +154,18 @@ class CompiledForward:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
                 cache.save(captured, backend.is_kept, backend.ir_ops)
             observer.finish()
+            if cache.is_kept:
+                observer.keep_model(cache.recording())
         return captured, contract
+
+
+def _load(cache: ModelCache, observer: Observer) -> Captured | None:
+    """The model as it was captured earlier, if there is one, with its recording."""
+    with observer.loading():
+        captured = cache.load()
+        if captured is not None:
+            observer.model_loaded(cache.recording())
+        return captured
 
 
 def _widened(

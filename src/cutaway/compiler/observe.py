@@ -25,6 +25,8 @@ from cutaway.ops import IrOp, ir_op_of
 from cutaway.record.context import Host, at
 from cutaway.record.environment import plain
 from cutaway.record.hooks import Hooks
+from cutaway.record.kept.keep import keep_artifact, keep_compilation
+from cutaway.record.kept.place import Place
 from cutaway.record.recorder import Recorder
 from cutaway.record.recording import active
 from cutaway.record.split import comment_execution_code, record_split
@@ -37,6 +39,7 @@ class CompilerHost(Host):
     """What our compiler knows and torch does not."""
 
     library_files = ("/cutaway/compiler/", "/cutaway/ops/")
+    cold_start = "with cache_dir and TORCHINDUCTOR_CACHE_DIR set to empty folders"
 
     def __init__(self, config: CompilationConfig, model: str) -> None:
         self.config = config
@@ -148,10 +151,42 @@ class Observer:
                 recorder.guarded(hooks.end_pass)(stage, gm, step.name, leaf, step.number, **told)
 
     @contextmanager
-    def piece(self, name: str, span: str) -> Generator[None]:
-        """Within the compile of one piece for one range."""
-        with at(piece=name, range=span):
+    def piece(self, name: str, span: str, kept: Place | None = None) -> Generator[None]:
+        """Within the compile of one piece for one range, or the load of it; its recording is ``kept`` there."""
+        with at(piece=name, range=span, kept=kept):
             yield
+
+    def keep_piece(self, place: Place) -> None:
+        """The piece and range on this thread were compiled and stored: keep what was recorded of it."""
+        for recorder, _ in self.recordings:
+
+            def keep(recorder: Recorder = recorder) -> None:
+                keep_artifact(recorder, recorder.current(), recorder.scope(), place)
+
+            recorder.guarded(keep)()
+
+    @contextmanager
+    def loading(self) -> Generator[None]:
+        """Within the load of a whole model, which may come to nothing: said is nothing before :meth:`model_loaded`."""
+        with ExitStack() as stack:
+            for _, hooks in self.recordings:
+                stack.enter_context(hooks.loading())
+            yield
+
+    def model_loaded(self, place: Place) -> None:
+        """Within :meth:`loading`: it was loaded and will be used; its recording may be kept there."""
+        for recorder, hooks in self.recordings:
+            if hooks.load is not None:
+                recorder.guarded(hooks.load.tell)(recorder, place)
+
+    def keep_model(self, place: Place) -> None:
+        """The compile is over, and the model was stored: keep what was recorded of it."""
+        for recorder, _ in self.recordings:
+
+            def keep(recorder: Recorder = recorder) -> None:
+                keep_compilation(recorder, recorder.current(), place)
+
+            recorder.guarded(keep)()
 
     def metric(self, kind: str, values: Mapping[str, Any]) -> None:
         """Numbers or reasons."""
@@ -160,13 +195,16 @@ class Observer:
 
     def execution_code(self, code: str, calls: Mapping[str, str]) -> None:
         """The stitching code was generated; ``calls`` says what stands in it for which piece."""
-        for recorder, _ in self.recordings:
+        for recorder, hooks in self.recordings:
 
             def write(recorder: Recorder = recorder) -> None:
                 text = comment_execution_code(code, recorder.current(), calls)
                 recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
 
-            recorder.guarded(write)()
+            if hooks.load is None:
+                recorder.guarded(write)()
+            else:
+                hooks.load.later(write)
 
     def finish(self) -> None:
         """The compile is over."""

@@ -138,9 +138,9 @@ class Hooks:
         return getattr(self._loads, "load", None)
 
     @contextmanager
-    def loading(self, place: Place) -> Generator[Loading]:
+    def loading(self) -> Generator[Loading]:
         """Within the block, a cache may serve a whole model; if it does, say so with ``Loading.tell``."""
-        self._loads.load = load = Loading(place)
+        self._loads.load = load = Loading()
         try:
             yield load
         finally:

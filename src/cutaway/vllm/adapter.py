@@ -254,21 +254,22 @@ class Adapter:
     @contextmanager
     def loading(self, model: Any, path: str, *args: Any, **kwargs: Any) -> Generator[None]:
         """Within the load of a model that vLLM may have as an artifact."""
-        with self.model(model), self.hooks.loading(Place.beside(Path(path), self.cache_root())):
+        self.here.path = path
+        with self.model(model), self.hooks.loading():
             yield
         self.loaded.clear()
         self.here.finished = None  # nothing of it will be stored
 
     def model_loaded(self, loaded: Any, model: Any, path: str, *args: Any, **kwargs: Any) -> None:
         self.recorder.cache("vllm_aot", "miss" if loaded is None else "hit", Path(path).parent.parent.name)
-        if loaded is not None and self.hooks.load is not None:
-            self.hooks.load.tell(self.recorder)
+        if loaded is not None:
+            self.is_read_back()
 
     def is_read_back(self) -> bool:
         """Whether the model that is being loaded is recorded already (it is split anew, from the artifact's graph)."""
         load = self.hooks.load
         if load is not None:
-            load.tell(self.recorder)
+            load.tell(self.recorder, Place.beside(Path(self.here.path), self.cache_root()))
         return load is not None and load.is_read_back
 
     def load_artifact(self, original: Any, *args: Any, **kwargs: Any) -> Any:

@@ -80,6 +80,7 @@ class CompilerManager:
         counters: what is counted here: compilations, artifacts loaded, saved and refused.
         report: told of every event.
         within: entered around each compile: whoever watches learns which piece and range it is.
+        loading: entered around each load, with the names of the piece and its range, and the entry.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class CompilerManager:
         counters: CompilationCounter,
         report: Callable[[CacheEvent], None] | None = None,
         within: Callable[[Task], AbstractContextManager[None]] | None = None,
+        loading: Callable[[str, str, Entry], AbstractContextManager[None]] | None = None,
     ) -> None:
         self.compiler = compiler
         self.config = config
@@ -97,6 +99,7 @@ class CompilerManager:
         self.counters = counters
         self._report = report
         self._within = within
+        self._loading = loading
         self._known: dict[str, Runnable] = {}
 
     def compile(self, task: Task) -> Built:
@@ -174,7 +177,8 @@ class CompilerManager:
             entry = self.store.get(job.key, self.config.cache_format)
             if entry is None:
                 return None
-            runnable = self._load(self.store, entry)
+            with self._loading(job.name, job.range, entry) if self._loading is not None else nullcontext():
+                runnable = self._load(self.store, entry)
         except CacheRefusedError as error:
             return self._refuse(job, str(error))
         except Exception as error:  # noqa: BLE001 (whatever an artifact raises, the piece can be compiled)

@@ -24,6 +24,7 @@ from cutaway.compiler.capture.facts import model_facts, source_digests
 from cutaway.compiler.session import Session
 from cutaway.identity import stable
 from cutaway.identity.sources import UncacheableError
+from cutaway.record.kept.place import Place
 
 FILE = "model.bin"
 Report = Callable[[str, str, str | None, Any], None]
@@ -60,6 +61,7 @@ class ModelCache:
         self.report = report
         self.factors: dict[str, Any] = {}
         self.key: str | None = None
+        self.is_kept = False  # whether :meth:`save` has written it
 
     def load(self) -> Captured | None:
         """The model as it was captured earlier, linked; None when there is none, or it may not be used."""
@@ -115,7 +117,14 @@ class ModelCache:
         }
         if self.store.put(self.key, {FILE: data}, self.factors, facts):
             self.session.counters.models_saved += 1
+            self.is_kept = True
             self.report("cutaway_model", "store", self.key, None)
+
+    def recording(self) -> Place:
+        """Where the recording of the model lies; only of one that was loaded or saved."""
+        assert self.store is not None, "it was loaded or saved"
+        assert self.key is not None, "it was loaded or saved"
+        return self.store.recording(self.key)
 
     def _changed_globals(self, was: Mapping[str, str]) -> list[str]:
         now = globals_now(was, self.forward)

@@ -5,6 +5,7 @@
         cache_key_factors.json   the document whose digest is the key
         binary.json              an entry: which files make up the artifact, each with size and SHA-256
         unpacked.json            the same artifact in its other form
+        binary.recorded.zip      what was recorded while it was made (cutaway.record.kept); not read by the store
       objects/<aa>/<sha256>      content of files of binary entries; equal files lie there once
       unpacked/<key>/...         files of unpacked entries as they are: their ``.py`` may be edited
       locks/<key>.lock           held while somebody makes what belongs to the key
@@ -32,6 +33,8 @@ from filelock import FileLock, Timeout
 from cutaway.compiler.cache import files
 from cutaway.compiler.cache.entry import HEX, VERSION, Entry, FileFacts, entry_text, facts_of, read_entry, read_object
 from cutaway.compiler.cache.files import CacheRefusedError
+from cutaway.record.kept.file import SUFFIX
+from cutaway.record.kept.place import Place
 
 __all__ = ["FACTORS", "CacheRefusedError", "Entry", "Store"]
 
@@ -65,7 +68,7 @@ class Store:
         """
         if not HEX.fullmatch(key):
             return None
-        path = self._entry(key) / f"{form}.json"
+        path = self._document(key, form)
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -82,6 +85,10 @@ class Store:
             if not self._check(places[name], facts, editable=form == "unpacked" and name.endswith(".py")):
                 edited.append(name)
         return Entry(key, form, path, document["facts"], listed, places, tuple(edited))
+
+    def recording(self, key: str, form: str = "binary") -> Place:
+        """Where a recording of how an entry was made is kept. It is not the store's, which never looks at it."""
+        return Place.beside(self._document(key, form), self.root, f"{form}{SUFFIX}")
 
     def factors(self, key: str) -> dict[str, Any] | None:
         """The document whose digest is a key; None when there is none that can be read."""
@@ -110,6 +117,9 @@ class Store:
 
     def _entry(self, key: str) -> Path:
         return self._base / "entries" / key[:2] / key
+
+    def _document(self, key: str, form: str) -> Path:
+        return self._entry(key) / f"{form}.json"
 
     def _place(self, key: str, form: str, name: str, facts: FileFacts) -> Path:
         if form != "unpacked":
@@ -230,7 +240,7 @@ class Store:
 
     def _put(self, key: str, content: dict[str, bytes], factors: Any, facts: dict[str, Any], form: str) -> None:
         listed = {name: facts_of(part) for name, part in content.items()}
-        path = self._entry(key) / f"{form}.json"
+        path = self._document(key, form)
         if form == "unpacked":
             folder = self._base / "unpacked" / key
             content |= _edits(folder, path, content)

@@ -20,13 +20,11 @@ class Loading:
     """One load, on one thread.
 
     Attributes:
-        place: where the model's recording lies.
         codes: what was generated for its pieces, as far as it was loaded.
         is_told: whether it is known that the model will be used, and that was recorded.
         is_read_back: whether its recording was written again.
     """
 
-    place: Place
     codes: list[Generated] = field(default_factory=list[Generated])
     is_told: bool = False
     is_read_back: bool = False
@@ -39,12 +37,12 @@ class Loading:
         elif not self.is_read_back:
             write()
 
-    def tell(self, recorder: Recorder) -> None:
+    def tell(self, recorder: Recorder, kept: Place) -> None:
         """The model will be used: write what was kept of it, or else what its artifacts hold."""
         if self.is_told:
             return
         self.is_told = True
-        reason = read_compilation(recorder, self.place, {code.digest for code in self.codes})
+        reason = read_compilation(recorder, kept, {code.digest for code in self.codes})
         self.is_read_back = reason is None
         if reason is None:
             return
