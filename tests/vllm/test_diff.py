@@ -82,6 +82,21 @@ def test_the_layer_that_is_not_like_the_others(odd_layer: Finished) -> None:
     }
 
 
+def test_from_the_capture_to_the_last_graph(recorded: Finished) -> None:
+    """Through the split and all passes: which of them did what."""
+    (found,) = load(recorded.dump).diff("backbone/captured", "piece_02/range_1_16/post_grad")
+    assert found.diff is not None
+    assert found.diff.parts[0].recorded
+    norms = [each for each in found.rewrites if {"rms_norm", "fused_add_rms_norm.maybe_inplace"} & set(each.before)]
+    assert sum(each.count for each in norms) == 4
+    assert all(LOWERING in each.passes for each in norms)
+    (silu,) = [each for each in found.rewrites if each.before == ("silu",)]
+    assert silu.passes == ("aot_forward",)
+    assert {"inductor_joint.2.pattern_matcher", "aot_forward", LOWERING} <= {
+        name for each in found.rewrites for name in each.passes
+    }
+
+
 def test_structure_finds_what_is_recorded(recorded: Finished) -> None:
     """For the passes over one graph, the pairs that are found without origins are those that are recorded."""
     dump = load(recorded.dump)

@@ -72,6 +72,7 @@ def _rewrite(rewrite: Rewrite, pictures: Pictures) -> dict[str, Any]:
         "class": rewrite.cls or None,
         "providers": rewrite.providers,
         "types": rewrite.types,
+        "passes": rewrite.passes,
         "count": rewrite.count,
         "layers": rewrite.layers,
         "absent": rewrite.absent,

@@ -58,42 +58,48 @@ def _one(compared: Compared, width: int | None, brief: bool) -> Iterator[list[St
         yield []
         yield [(renamed_text(renamed), "")]
     others = [each for each in compared.diff.rewrites if not each.is_renaming]
+    by = len({each.passes for each in others}) > 1
     if brief:
-        yield from _brief(others)
+        yield from _brief(others, by)
         return
     pictures = Pictures(compared.diff.parts)
     for rewrite in others:
         yield []
-        yield from _rewrite(rewrite)
+        yield from _rewrite(rewrite, by)
         lines = pictures.lines(rewrite)
         yield from _nodes(lines[:MOST], width)
         if len(lines) > MOST:
             yield [(f"{INDENT}  {ELLIPSIS} and {len(lines) - MOST} more nodes (--text has them all)", "dim")]
 
 
-def _brief(rewrites: Sequence[Rewrite]) -> Iterator[list[Styled]]:
+def _brief(rewrites: Sequence[Rewrite], by: bool) -> Iterator[list[Styled]]:
     """One line for each rewrite, and one for the layers where it is not."""
     if rewrites:
         yield []
     rows = [[each.often, ": ".join(filter(None, layers_text(each))), each.text] for each in rewrites]
     for rewrite, row in zip(rewrites, aligned(rows), strict=True):
         often, where, text = row
-        yield [(f"{often}  {where}  ", ""), (text, "cyan"), ("".join(f"  {fact}" for fact in _facts(rewrite)), "dim")]
+        yield [
+            (f"{often}  {where}  ", ""),
+            (text, "cyan"),
+            ("".join(f"  {fact}" for fact in _facts(rewrite, by)), "dim"),
+        ]
         for absent in rewrite.absent:
             yield [(f"{'':<{len(often)}}  {absent_text(absent)}", "yellow")]
 
 
-def _facts(rewrite: Rewrite) -> list[str]:
+def _facts(rewrite: Rewrite, by: bool) -> list[str]:
     facts = [f"provider: {', '.join(rewrite.providers)}"] if rewrite.providers else []
+    facts += [f"by {', '.join(rewrite.passes)}"] if by and rewrite.passes else []
     facts += [f"{old} becomes {new}" for old, new in rewrite.types]
     return facts + change_texts(rewrite)
 
 
-def _rewrite(rewrite: Rewrite) -> Iterator[list[Styled]]:
+def _rewrite(rewrite: Rewrite, by: bool) -> Iterator[list[Styled]]:
     where, cls = layers_text(rewrite)
     shown = f"    (shown: {shown_text(rewrite)})" if rewrite.count > 1 else ""
     yield [(f"{rewrite.often}  {where}", "bold"), (f": {cls}" if cls else "", ""), (shown, "dim")]
-    facts = _facts(rewrite)
+    facts = _facts(rewrite, by)
     yield [(f"  {rewrite.text}", "cyan"), ("".join(f"    {fact}" for fact in facts), "")]
     for absent in rewrite.absent:
         yield [(f"  {absent_text(absent)}", "yellow")]

@@ -12,6 +12,7 @@ from cutaway.dump.diff.find import Found, find
 from cutaway.dump.diff.fold import fold
 from cutaway.dump.diff.match import pair_by_origin, pair_by_structure
 from cutaway.dump.diff.pairing import Pairing
+from cutaway.dump.diff.passes import Doings, doings
 from cutaway.dump.diff.result import Diff, Part
 from cutaway.dump.diff.terms import Labels
 from cutaway.dump.snapshot import Snapshot
@@ -78,44 +79,43 @@ def diff_pairs(pairs: Sequence[Pair]) -> Diff:
 
 def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found]]:
     before, after = pair.before, pair.after
-    pairing, recorded = _paired(before, after)
+    pairing, done = _paired(before, after)
     found = find(pairing, 0, labels, (before.owner.providers, after.owner.providers))
+    if done is not None:
+        found = [each.by(done) for each in found]
     tables = pairing.before.table, pairing.after.table
-    return Part(before, after, pair.piece, pair.layers, tables, pairing.result(), recorded), found
+    return Part(before, after, pair.piece, pair.layers, tables, pairing.result(), done is not None), found
 
 
-def _paired(before: Snapshot, after: Snapshot) -> tuple[Pairing, bool]:
-    """Which node is which, and whether that was recorded; of equal graphs it is plain."""
+def _paired(before: Snapshot, after: Snapshot) -> tuple[Pairing, Doings | None]:
+    """Which node is which, and what the passes between did; None when neither graph is recorded to be the other's."""
     if before.graph == after.graph and len(before.table.nodes) == len(after.table.nodes):
         places = [frozenset((place,)) for place in range(len(after.table.nodes))]
-        return pair_by_origin(before.table, after.table, places), True
+        return pair_by_origin(before.table, after.table, places), Doings()
     found = _recorded(before, after)
     if found is not None:
-        return found, True
+        return found
     found = _recorded(after, before)
     if found is not None:
-        return found.inverse(), True
-    return pair_by_structure(before.table, after.table), False
+        return found[0].inverse(), found[1].inverse()
+    return pair_by_structure(before.table, after.table), None
 
 
-def _recorded(before: Snapshot, after: Snapshot) -> Pairing | None:
+def _recorded(before: Snapshot, after: Snapshot) -> tuple[Pairing, Doings] | None:
     """The pairs that follow from what is recorded; None when one graph does not come from the other."""
     steps = chain(before, after)
-    if steps is None:
+    found = stems(steps) if steps is not None else None
+    if steps is None or found is None:
         return None
-    found = stems(steps)
-    if found is None:
-        return None
-    whole = before.table
     first = next((number for number, step in enumerate(steps) if step.piece is not None), None)
     if before.piece is not None or first is None:
-        return pair_by_origin(whole, after.table, found)
+        return pair_by_origin(before.table, after.table, found), doings(steps)
     piece = stems(steps[: first + 1])
     if piece is None:
         return None
-    part, places = cut(whole, steps[first].table, piece)
+    part, places = cut(before.table, steps[first].table, piece)
     at = {place: number for number, place in enumerate(places)}
     inside = [frozenset(at[place] for place in some if place in at) for some in found]
     pairing = pair_by_origin(part, after.table, inside)
     pairing.cut = True
-    return pairing
+    return pairing, doings(steps)

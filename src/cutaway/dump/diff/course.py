@@ -94,14 +94,14 @@ def stems(snapshots: Sequence[Snapshot]) -> Stems | None:
     """
     found: Stems | None = None
     for before, after in pairwise(snapshots):
-        step = _step(before, after)
+        step = step_stems(before, after)
         if step is None:
             return None
         found = step if found is None else [frozenset().union(*(found[each] for each in some)) for some in step]
     return found
 
 
-def _step(before: Snapshot, after: Snapshot) -> Stems | None:
+def step_stems(before: Snapshot, after: Snapshot) -> Stems | None:
     """What each node stems from in the snapshot before; None when the dump does not tell."""
     if before.graph == after.graph:
         return [frozenset((place,)) for place in range(len(after.table.nodes))]

@@ -12,6 +12,7 @@ import msgspec
 from cutaway.dump.diff.changes import Change, Comparison
 from cutaway.dump.diff.groups import Groups
 from cutaway.dump.diff.pairing import Pairing
+from cutaway.dump.diff.passes import Doings
 from cutaway.dump.diff.regions import Region, regions
 from cutaway.dump.diff.result import Kind, Place, Rewrite, op_name
 from cutaway.dump.diff.terms import HOLE, Labels, Terms
@@ -38,6 +39,10 @@ class Found:
     @property
     def place(self) -> Place:
         return self.rewrite.places[0]
+
+    def by(self, done: Doings) -> Found:
+        """The same with the passes that did it."""
+        return Found(self.key, replace(self.rewrite, passes=done.of(self.place)))
 
     def at(self, part: int, layers: Mapping[str, str]) -> Found:
         """The same in another pair of graphs, whose layers are called otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from cutaway.dump.diff.find import Found
 from cutaway.dump.diff.result import Rewrite
@@ -19,13 +20,6 @@ def fold(found: Sequence[Found]) -> tuple[Rewrite, ...]:
 def _folded(group: Sequence[Rewrite]) -> Rewrite:
     first = group[0]
     providers = tuple(sorted({name for each in group for name in each.providers}))
-    return Rewrite(
-        first.kind,
-        first.before,
-        first.after,
-        first.what,
-        first.cls,
-        providers,
-        first.types,
-        tuple(place for each in group for place in each.places),
-    )
+    passes = dict.fromkeys(name for each in group for name in each.passes)
+    places = tuple(place for each in group for place in each.places)
+    return replace(first, providers=providers, passes=tuple(passes), places=places)

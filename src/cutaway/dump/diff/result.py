@@ -89,6 +89,7 @@ class Rewrite:
         what: for a change, in what: `args`, `dtype`, `shape`, …
         cls: class of the layer; empty when unknown.
         providers: who implements what became of it.
+        passes: what did it: passes, or stages, between the two graphs; empty when neither comes from the other.
         types: dtype and shape of the values that other nodes read: before, and after.
         places: where it was found, in the order of the graph before.
         absent: layers of the same kind where it was not found.
@@ -103,6 +104,7 @@ class Rewrite:
     types: tuple[tuple[str, str], ...]
     places: tuple[Place, ...]
     absent: tuple[Absent, ...] = ()
+    passes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
