@@ -140,6 +140,7 @@ from cutaway.torch_internals.operators import (
     without_autocast,
 )
 from cutaway.torch_internals.patterns import pattern_matcher
+from cutaway.torch_internals.settings import settings_now
 from cutaway.torch_internals.sizes import (
     Demand,
     demands_on,
@@ -345,6 +346,7 @@ __all__ = [
     "serialize_aot",
     "serialize_artifact",
     "sets_global_state",
+    "settings_now",
     "settings_of_mode",
     "settings_of_shapes",
     "settings_of_torch",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import TracebackType
 from typing import Any
 
@@ -74,9 +75,18 @@ class FakeMaker:
         return made
 
     def _state(self, device: torch.device) -> dict[str, Any]:
-        """The attributes that ``FakeTensor(mode, bare, device)`` sets: looked up once, not computed each time."""
-        found = self._states[device] = dict(vars(self._kind(self.mode, torch.empty(0, device="meta"), device)))
+        """The attributes that ``FakeTensor(mode, bare, device)`` sets."""
+        found = self._states[device] = {**_blank(), "fake_mode": self.mode, "_fake_device": device}
         return found
+
+
+@functools.cache
+def _blank() -> dict[str, Any]:
+    """What is in every fake tensor that was just made."""
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode  # noqa: PLC0415  (only when compiling)
+
+    made = FakeTensor(FakeTensorMode(), torch.empty(0, device="meta"), torch.device("cpu"))
+    return {name: value for name, value in vars(made).items() if name not in ("fake_mode", "_fake_device")}
 
 
 _wrapper: Any = torch.Tensor._make_wrapper_subclass

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
+from cutaway.torch_internals.settings import settings_now
+
 Decompositions = tuple[tuple[Any, Callable[..., Any] | None], ...]
 
 
@@ -124,7 +126,8 @@ def ambient_of_tracing() -> tuple[Any, ...] | None:
         torch.is_inference_mode_enabled(),
         tuple((kind, torch.get_autocast_dtype(kind)) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)),
         _backends(),
-        _settings(),
+        settings_now(),
+        _modules().inductor.trace.provenance_tracking_level,
     )
 
 
@@ -158,16 +161,8 @@ def _backends() -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _settings() -> tuple[Any, ...]:
-    """Digests that torch keeps of its settings, and computes anew when one is changed."""
-    modules = _modules()
-    return modules.inductor.get_hash(), modules.functorch.get_hash(), modules.shapes.get_hash()
-
-
 class _Modules(NamedTuple):
     inductor: Any
-    functorch: Any
-    shapes: Any
     decompositions: Callable[[], dict[Any, Callable[..., Any]]]
     virtualized: Any
     null: type
@@ -176,13 +171,11 @@ class _Modules(NamedTuple):
 @functools.cache
 def _modules() -> _Modules:
     """What is looked at in every graph; looking it up by import would be a good part of that."""
-    import torch._functorch.config as functorch  # noqa: PLC0415  (Inductor is heavy)
-    import torch._inductor.config as inductor  # noqa: PLC0415
-    import torch.fx.experimental._config as shapes  # noqa: PLC0415
+    import torch._inductor.config as inductor  # noqa: PLC0415  (Inductor is heavy)
     from torch._inductor.decomposition import select_decomp_table  # noqa: PLC0415
     from torch._inductor.virtualized import NullHandler, V  # noqa: PLC0415
 
-    return _Modules(inductor, functorch, shapes, select_decomp_table, V, NullHandler)
+    return _Modules(inductor, select_decomp_table, V, NullHandler)
 
 
 def copied_fields() -> tuple[str, ...]:

@@ -115,15 +115,16 @@ def _with_nodes(arg: Any, nodes: Sequence[fx.Node]) -> Any:
 
 
 def _replace_uses(old: fx.Node, new: Any, made: frozenset[fx.Node]) -> None:
-    """Let whoever uses a node use what stands for it; what takes one of its results, that result."""
+    """Let whoever uses a node use what stands for it; what takes one of several results, that result."""
     if isinstance(new, fx.Node):
-        if new in made:
-            new.meta.update(_inherited(old))
         old.replace_all_uses_with(new)
         return
     for user in list(old.users):
         if isinstance(new, tuple) and user.op == "call_function" and user.target is operator.getitem:
-            _replace_uses(user, new[user.args[1]], made)  # type: ignore[index]
+            part: Any = new[user.args[1]]  # type: ignore[index]
+            if part in made:
+                part.meta.update(_inherited(user))
+            _replace_uses(user, part, made)
             user.graph.erase_node(user)
         else:
             given: Any = (user.args, user.kwargs)
