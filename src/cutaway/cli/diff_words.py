@@ -14,6 +14,7 @@ from cutaway.dump.snapshot import Snapshot
 from cutaway.record.layers.words import block, commas, short_target
 
 FACTS = ("dtype", "shape", "stride", "offset", "device", "value", "provider")
+MODEL = "the model itself"
 MOST = 6
 """So many names are listed one by one."""
 
@@ -100,10 +101,10 @@ def layers_text(rewrite: Rewrite) -> tuple[str, str]:
         inputs = set(rewrite.before or rewrite.after) <= {"input"}
         return ("inputs" if inputs else "output" if "output" in rewrite.before else "layer unknown"), ""
     if len(widths) == 1 and widths != {1} and not places[0].layer:
-        spanned = [label(place.layers[at] for place in places) for at in range(min(widths))]
+        spanned = [label(place.layers[at] for place in places) or MODEL for at in range(min(widths))]
         return " + ".join(spanned[:MOST]) + (f" and {len(spanned) - MOST} more" if len(spanned) > MOST else ""), ""
     named = [place.layer for place in places if place.layer]
-    return label(named) if named else rewrite.cls or "the model itself", rewrite.cls if named else ""
+    return label(named) if named else rewrite.cls or MODEL, rewrite.cls if named else ""
 
 
 def shown_text(rewrite: Rewrite) -> str:

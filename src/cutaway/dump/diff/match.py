@@ -72,7 +72,8 @@ def pair_by_origin(before: NodeTable, after: NodeTable, stems: Stems) -> Pairing
     children: dict[int, list[int]] = {}
     for place, some in enumerate(stems):
         pairing.kin += [(origin, place) for origin in sorted(some)]
-        if len(some) == 1 and old.kind[min(some)] == new.kind[place]:
+        both = {old.nodes[min(some)].op, new.nodes[place].op} if len(some) == 1 else set[str]()
+        if both == {"placeholder"} or (both and old.kind[min(some)] == new.kind[place]):
             children.setdefault(min(some), []).append(place)
     for origin, places in children.items():
         name, label = old.nodes[origin].name, old.label[origin]

@@ -38,7 +38,7 @@ class Terms:
         sizes: how its sizes are written.
 
     Attributes:
-        label: operator and constants of each node; of an input or a constant tensor only that it is one.
+        label: operator and constants of each node; of an input its dtype and number of dimensions.
         kind: the operator alone.
         constants: arguments of each node with holes for references.
         refs: what each node reads, in the order of its arguments.
@@ -99,8 +99,10 @@ def _numbers(table: NodeTable, sizes: Sizes) -> dict[int, int]:
 
 def _target(node: Node, graphs: Mapping[str, int]) -> Hashable:
     """What a node calls or holds; names of inputs and attributes do not count."""
-    if node.op in ("placeholder", "output"):
+    if node.op == "output":
         return None
+    if node.op == "placeholder":
+        return None if node.shape is None else (node.dtype, len(node.shape))  # a size may be a number elsewhere
     if node.op != "get_attr":
         return node.target
     if node.target in graphs:
@@ -112,7 +114,7 @@ def _target(node: Node, graphs: Mapping[str, int]) -> Hashable:
 def _kind(node: Node) -> Hashable:
     """What a node does, whatever the operator is called at this stage: `torch.mul` and `aten.mul.Tensor` are one."""
     if not node.op.startswith("call_"):
-        return node.op
+        return (node.op, _target(node, {}) if node.op == "placeholder" else None)
     return ("call", short_name(node.target) if node.op == "call_function" else node.target)
 
 
