@@ -51,5 +51,5 @@ def lineage(
     if as_json:
         write_json(lineage_shape(found))
     else:
-        write_lines(lineage_lines(found, everything or stage is not None))
+        write_lines(lineage_lines(found, everything, stage))
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 from cutaway.cli.lineage_words import called_in, calls_text, code_text, counted, end_of, line_text, names_text, some
 from cutaway.cli.output import Styled, aligned
-from cutaway.dump.lineage import Group, Lineage, Member, StepNode, Way
+from cutaway.dump.lineage import Group, Line, Lineage, Member, Step, StepNode, Way
 from cutaway.dump.lineage.fold import Course, course_form, courses
 from cutaway.dump.query.labels import label
 
@@ -17,23 +16,25 @@ WIDE = 56
 MOST = 8
 """So many lines, layers or captured nodes of one way are listed."""
 Rows = list[list[str]]
-T = TypeVar("T")
 
 
-def lineage_lines(found: Lineage, everything: bool) -> Iterator[list[Styled]]:
+def lineage_lines(found: Lineage, everything: bool, stage: str | None = None) -> Iterator[list[Styled]]:
     """A lineage, line by line.
 
     Args:
         found: the answer.
         everything: every stage and every place, also where nothing differs.
+        stage: the stage that was asked for; None for all.
     """
-    in_table = found.kind in ("layer", "kernel") and not everything
+    in_table = found.kind in ("layer", "kernel") and not everything and stage is None
     for group in found.groups:
         yield from _heading(found, group, everything)
-        if in_table:
+        if in_table and any(way.nodes for way in group.shown.ways):
             yield from _table_lines(found, group.shown)
+        elif in_table:
+            yield from ([(f"  unknown: {text}", "yellow")] for way in group.shown.ways for text in way.unknown)
         for way in () if in_table else group.shown.ways:
-            yield from _way_lines(way, everything)
+            yield from _way_lines(way, everything, first=everything or stage is not None)
         yield []
     for note in found.notes:
         yield [(f"note: {note}", "yellow")]
@@ -91,7 +92,6 @@ def _kernel_facts(member: Member) -> Iterator[list[Styled]]:
     name = member.title.rpartition(":")[2]
     call = next((call for way in member.ways for call in way.kernels if call.name == name), None)
     if call is None:
-        yield [("  its nodes are unknown", "yellow")]
         return
     yield [(f"  {called_in(call)}", "")]
     if call.kernel_file is not None:
@@ -110,7 +110,8 @@ def _coverage(found: Lineage) -> str:
 # -- one way, stage by stage ----------------------------------------------------------------------------
 
 
-def _way_lines(way: Way, everything: bool) -> Iterator[list[Styled]]:
+def _way_lines(way: Way, everything: bool, first: bool) -> Iterator[list[Styled]]:
+    """A way; `first` tells whether the captured graph has a row besides the facts."""
     yield from _facts(way)
     rows: Rows = []
     pieces: dict[str | None, list[Course]] = {}
@@ -124,11 +125,14 @@ def _way_lines(way: Way, everything: bool) -> Iterator[list[Styled]]:
             title = _course_title(same)
             if title:
                 rows.append([f"{indent}{title}"])
-            rows += _course_rows(same[0], f"{indent}  " if title else indent, everything)
+            steps = same[0].steps if everything else same[0].changing
+            if same[0].before is None and same[0].piece is None and not first:
+                steps = steps[1:]
+            rows += _course_rows(same[0], steps, f"{indent}  " if title else indent)
     yield from _aligned(rows)
     end = end_of(way)
     if end and not way.kernels:
-        yield [(f"  kernel: none: {end}", "")]
+        yield [("  kernel   ", "dim"), (f"none: {end}", "")]
     yield from ([(f"  unknown: {text}", "yellow")] for text in dict.fromkeys(way.unknown))
 
 
@@ -170,11 +174,7 @@ def _course_title(same: Sequence[Course]) -> str:
     return ", ".join(text for text in (f"range {ranges[0]}{alike}" if ranges else "", same[0].phase or "") if text)
 
 
-def _course_rows(course: Course, indent: str, everything: bool) -> Rows:
-    steps = course.steps if everything else course.changing
-    is_first = course.before is None and course.piece is None and course.phase is None
-    if is_first and not everything:  # it stands above, as captured
-        steps = steps[1:]
+def _course_rows(course: Course, steps: Sequence[Step], indent: str) -> Rows:
     rows = [[f"{indent}{step.leaf}", *_nodes(step.nodes)] for step in steps]
     last = course.steps[-1].nodes if course.steps else ()
     return rows + [[f"{indent}kernel", call.name, calls_text(call, last)] for call in course.kernels]
@@ -208,20 +208,20 @@ def _table_lines(found: Lineage, member: Member) -> Iterator[list[Styled]]:
         rows = [["  layer", "line", "captured", "kernel"]]
     above = ""
     for way in member.ways:
-        layers, lines = list(way.layers) or ["?"], [[line.short, code_text(line)] for line in way.lines] or [["?", ""]]
-        captured = names_text(way.captured) or "?"
-        end = [captured, names_text(way.nodes) if of_kernel else _kernels(way)]
-        for number in range(max(len(layers), len(lines))):
-            layer = _at(layers, number, "")
-            line = _at(lines, number, ["", ""])[: 2 if of_kernel else 1]
-            rows.append([f"  {layer if layer != above else ''}", *line, *(end if not number else ["", ""])])
-            above = layer
+        end = [names_text(way.captured) or "?", names_text(way.nodes) if of_kernel else _kernels(way)]
+        for layer, line in _places(way):
+            shown = ["?", ""] if line is None else [line.short, code_text(line)]
+            rows.append([f"  {layer if layer != above else ''}", *shown[: 2 if of_kernel else 1], *end])
+            above, end = layer, ["", ""]
     for number, row in enumerate(aligned(rows, most=WIDE)):
         yield [("  ".join(row).rstrip(), "dim" if number == 0 else "")]
 
 
-def _at(values: Sequence[T], number: int, default: T) -> T:
-    return values[number] if number < len(values) else default
+def _places(way: Way) -> list[tuple[str, Line | None]]:
+    """The layers and lines of a way's captured nodes; of one that leads to none, what the nodes note."""
+    places = [(node.layer or "?", node.line) for node in way.captured]
+    noted = [(layer, line) for layer in way.layers or ("?",) for line in way.lines or (None,)]
+    return list(dict.fromkeys(places or noted))
 
 
 def _kernels(way: Way) -> str:

@@ -6,8 +6,8 @@ A node stems from all nodes that it was made of, so that what was fused keeps al
 tell is said to be unknown; nothing is guessed.
 
 >>> found = lineage(dump, "cpp_fused_norm_0")
->>> found.kind, found.layers, [step.leaf for step in found.steps]
-('kernel', ('layers.1: Qwen3DecoderLayer',), ['captured'])
+>>> found.kind, found.layers[0], found.kernels[0].lines, found.kernels[0].nodes[0].name
+('kernel', 'layers.1: Qwen3DecoderLayer', (), 'fused_norm')
 """
 
 from __future__ import annotations

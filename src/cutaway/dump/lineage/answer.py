@@ -31,9 +31,9 @@ def lineage(dump: Dump, node: str, stage: str | None = None) -> Lineage:
         SelectorError: nothing is called so; with the nearest names.
         DumpError: the graph in question is not in the dump.
 
-    >>> found = lineage(dump, "layers.1.mlp", stage="captured")
-    >>> [(way.layers, [node.name for node in way.captured]) for way in found.ways]
-    [(('layers.1.mlp: Qwen3MLP',), ['mm', 'getitem', 'view'])]
+    >>> found = lineage(dump, "backbone/captured:mm_1")
+    >>> found.layers, [node.operator for node in found.captured], [step.leaf for step in found.steps]
+    (('layers.1.mlp: Qwen3MLP',), ['aten.mm'], ['captured', 'before_split'])
     """
     trail, calls = _index(dump)
     question = Asker(trail, calls).ask(node)
@@ -72,6 +72,8 @@ def _members(question: Question, trail: Trail, follower: Follower) -> Iterator[M
     found: dict[object, tuple[str, list[Way]]] = {}
     for number, start in enumerate(question.starts):
         ways = [follower.way(start.spot, ids) for ids in (_apart(trail, start) if start.call else [start.ids])]
+        if start.call is not None and not ways:
+            ways = [follower.unknown(start.spot, start.call)]
         title = start.title or follower.title(start.spot, start.call, start.ids)
         key = (start.spot.snapshot.compilation, title) if question.kind == "layer" else number
         found.setdefault(key, (title, []))[1].extend(ways)

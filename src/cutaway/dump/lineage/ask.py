@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from cutaway.dump.lineage.calls import Call, Calls
+from cutaway.dump.lineage.calls import LIBRARIES, Call, Calls
 from cutaway.dump.lineage.light import LightTable
 from cutaway.dump.lineage.node import no_such_node
 from cutaway.dump.lineage.result import Kind
@@ -105,6 +105,8 @@ class Asker:
     def _scoped(self, text: str) -> Question | None:
         """A node or kernel among what a selector, or a part of one, fits."""
         selector, _, name = text.rpartition(":")
+        if name.isdecimal() and not matching(selector, self._dump.selectors):
+            raise self._nothing(text)
         spots, codes = self._scope(selector)
         exact = len(spots) == 1
         found = [Start(spot, ids) for spot in spots if (ids := self._called(spot, name))]
@@ -294,7 +296,8 @@ class Asker:
         names: dict[str, None] = {}
         for code in self._dump.codes.values():
             names.update(dict.fromkeys(code.kernels))
-        for _, table in self._captured():
+        tables = [self._trail.readable(each) for each in self._dump.snapshots.values()]
+        for table in {id(each): each for each in tables if each is not None}.values():
             names.update(dict.fromkeys(layer.rpartition(": ")[0] for path in table.layers for layer in path))
             names.update(dict.fromkeys(node.name for node in table.nodes if node.is_call))
         bare = text.partition(":")[2] if text.partition(":")[0] in ("source", "layer", "kernel", "name") else text
@@ -304,11 +307,13 @@ class Asker:
 
 
 def _may_have(code: Code | None, name: str, wanted: Callable[[str], bool] | None) -> bool:
-    """Whether a code's recorded kernels, or its text, may hold a kernel."""
+    """Whether a code may call a kernel: it was recorded, or the text may tell."""
     if code is None:
         return False
+    if wanted is not None or not code.kernels or name.startswith(LIBRARIES) or "_fused_" in name:
+        return True
     kernel = name.partition("#")[0]
-    return wanted is not None or not code.kernels or any(call.partition("#")[0] == kernel for call in code.kernels)
+    return any(call.partition("#")[0] == kernel for call in code.kernels)
 
 
 def _is_file(path: str, wanted: str) -> bool:

@@ -13,7 +13,7 @@ from cutaway.errors import DumpError
 
 _CALL = re.compile(r"^\s+(?:[\w, ]+ = )?([A-Za-z_][\w.]*?)(?:\.run)?\(")
 _MADE = re.compile(r"^(\w+) = async_compile\.\w+\(", re.MULTILINE)
-_LIBRARY = ("extern_kernels.", "torch.ops.")
+LIBRARIES = ("extern_kernels.", "torch.ops.")
 _Place = tuple[str | None, str | None, str | None, str | None]
 
 
@@ -116,7 +116,7 @@ def call_lines(text: str, kernels: Iterable[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = _CALL.match(line)
-        if match is not None and (match.group(1) in known or match.group(1).startswith(_LIBRARY)):
+        if match is not None and (match.group(1) in known or match.group(1).startswith(LIBRARIES)):
             found.setdefault(match.group(1), []).append(number)
     return found
 

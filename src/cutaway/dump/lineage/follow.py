@@ -63,6 +63,21 @@ class Follower:
             unknown=tuple(self._unknown(back, ahead, captured)),
         )
 
+    def unknown(self, spot: Spot, call: Call) -> Way:
+        """A call of a kernel of which it was not recorded what it computes."""
+        self.last.setdefault(spot.snapshot.selector, spot)
+        return Way(
+            compilation=spot.snapshot.compilation or "",
+            start=self.title(spot, call, frozenset()),
+            nodes=(),
+            captured=(),
+            lines=(),
+            layers=(),
+            steps=(),
+            kernels=(self._kernel(spot, call, ()),),
+            unknown=(f"which nodes {call.name} computes was not recorded",),
+        )
+
     def _ahead(self, spot: Spot, ids: Ids, back: Reached) -> Reached:
         """What comes after; for a node within a piece, also the call of the piece, and for such a call, its inside."""
         trail = self._trail
@@ -173,7 +188,8 @@ class Follower:
 
     def _gone(self, spot: Spot, ids: Ids) -> Iterable[Gone]:
         """The snapshots after a spot where nothing stems from its nodes; none when it goes on in one of several."""
-        if spot.snapshot.stage == SPLIT or self._trail.following(spot, ids):
+        following = self._trail.following(spot, ids)
+        if spot.snapshot.stage == SPLIT or any(each.snapshot.stage != SPLIT for each, _ in following):
             return
         spots = self._after(spot)
         if len(spots) > 1 and all(after.snapshot.stage == "piece" for after in spots):
