@@ -99,6 +99,20 @@ def test_two_ranks(cutaway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cutaway("diff", "dump", "captured", "--rank", "rank_0_dp_0", "--rank", "rank_0_dp_0").code == 0
 
 
+def test_another_provider_is_a_difference(cutaway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same graph, of which a node is to be implemented by somebody else."""
+    monkeypatch.chdir(tmp_path)
+    for rank, provider in enumerate(("native", "cpp")):
+        maker = DumpMaker(tmp_path / "dump" / "run_001" / f"rank_{rank}_dp_0", rank)
+        maker.compilation("backbone")
+        maker.snapshot("backbone/captured", "captured", piece(0), "backbone/00", providers={"rms_norm": provider})
+        maker.end()
+    ran = cutaway("diff", "dump", "captured", "--rank", "rank_0_dp_0", "--rank", "rank_1_dp_0", "--brief")
+    assert ran.code == 1
+    assert "rms_norm: provider changed" in ran.out
+    assert "provider: native → cpp" in ran.out
+
+
 def test_two_ranges_and_two_runs_that_are_equal(cutaway: Any, dump: str) -> None:
     ran = cutaway("diff", dump, "lowering", "--range", "8_8", "--range", "1_4096")
     assert (ran.code, ran.err) == (0, "")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from dump_maker import DumpMaker
+from dump_maker import DumpMaker, make_dump, manifest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from table_maker import TableMaker, decoder
@@ -107,6 +107,30 @@ def test_a_damaged_table_is_compared_or_complained_about(
     started = time.process_time()
     with contextlib.suppress(CutawayError):
         told(root)
+    assert time.process_time() - started < LONGEST
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_manifest_is_compared_or_complained_about(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    root = make_dump(tmp_path_factory.mktemp("damaged") / "dump")
+    process = root / "run_001" / "rank_0_dp_0"
+    events = manifest(process)
+    steps = [event for event in events if event["event"] in ("snapshot", "pass")]
+    for _ in range(data.draw(st.integers(1, 4))):
+        event = data.draw(st.sampled_from(steps))
+        path = data.draw(st.sampled_from([each for each in places(event) if each and each != ("event",)]))
+        put(event, path, data.draw(st.one_of(ODD, st.sampled_from([each["selector"] for each in steps]))))
+    (process / "manifest.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    started = time.process_time()
+    for selector in ("lowering", "post_grad", "piece", "before_split"):
+        with contextlib.suppress(CutawayError):
+            found = compare_step(load(root), selector)
+            list(diff_lines(found, None, brief=False))
+            list(unified_lines(found))
+            diff_json(found)
     assert time.process_time() - started < LONGEST
 
 

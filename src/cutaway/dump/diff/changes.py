@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -48,19 +48,25 @@ class Use:
     new: int
 
 
+Providers = tuple[Mapping[str, str], Mapping[str, str]]
+"""Node name -> who implements it, of the graph before and of the graph after."""
+
+
 class Comparison:
     """The nodes of two graphs that are paired, one by one.
 
     Args:
         pairing: which node is which.
+        providers: node name -> who implements it, before and after, over those in the tables.
 
     Attributes:
         changes: by place of the node before, what differs.
         uses: where what a node reads was replaced.
     """
 
-    def __init__(self, pairing: Pairing) -> None:
+    def __init__(self, pairing: Pairing, providers: Providers = ({}, {})) -> None:
         self.pairing = pairing
+        self.providers = providers
         self.here, self.there = pairing.here, pairing.there
         self.changes: dict[int, list[Change]] = {}
         self.uses: list[Use] = []
@@ -94,8 +100,9 @@ class Comparison:
         yield from (self._change(left, right, *fact) for fact in self._facts(old, new))
         if old.constant is not None and new.constant is not None and self._differs(old.constant, new.constant):
             yield self._change(left, right, "constant", old.constant, new.constant)
-        if old.provider and new.provider and old.provider != new.provider:
-            yield self._change(left, right, "provider", old.provider, new.provider)
+        one, other = self.providers[0].get(old.name, old.provider), self.providers[1].get(new.name, new.provider)
+        if one and other and one != other:
+            yield self._change(left, right, "provider", one, other)
 
     def _change(self, left: int, right: int, what: str, old: Any = None, new: Any = None) -> Change:
         return Change(self.pairing.before.nodes[left].id, self.pairing.after.nodes[right].id, what, old, new)

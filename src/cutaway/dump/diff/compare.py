@@ -13,7 +13,7 @@ from cutaway.dump.diff.fold import fold
 from cutaway.dump.diff.match import pair_by_origin, pair_by_structure
 from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.passes import Doings, doings
-from cutaway.dump.diff.result import Diff, Part
+from cutaway.dump.diff.result import Diff, Part, providers_of
 from cutaway.dump.diff.terms import Labels
 from cutaway.dump.snapshot import Snapshot
 
@@ -80,7 +80,7 @@ def diff_pairs(pairs: Sequence[Pair]) -> Diff:
 def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found]]:
     before, after = pair.before, pair.after
     pairing, done = _paired(before, after)
-    found = find(pairing, 0, labels, (before.owner.providers, after.owner.providers))
+    found = find(pairing, 0, labels, (providers_of(before), providers_of(after)))
     if done is not None:
         found = [each.by(done) for each in found]
     tables = pairing.before.table, pairing.after.table

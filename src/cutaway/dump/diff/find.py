@@ -9,7 +9,7 @@ from functools import cached_property
 
 import msgspec
 
-from cutaway.dump.diff.changes import Change, Comparison
+from cutaway.dump.diff.changes import Change, Comparison, Providers
 from cutaway.dump.diff.groups import Groups
 from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.passes import Doings
@@ -52,9 +52,7 @@ class Found:
         return Found(self.key, replace(self.rewrite, places=(replace(place, part=part, layer=layer, layers=names),)))
 
 
-def find(
-    pairing: Pairing, part: int, labels: Labels, providers: tuple[Mapping[str, str], Mapping[str, str]]
-) -> list[Found]:
+def find(pairing: Pairing, part: int, labels: Labels, providers: Providers) -> list[Found]:
     """The rewrites between two graphs, each by itself, in the order of the graph before.
 
     Args:
@@ -63,7 +61,7 @@ def find(
         labels: numbers for keys, the same for all parts of a diff.
         providers: node name -> provider, of each graph's snapshot.
     """
-    comparison = Comparison(pairing)
+    comparison = Comparison(pairing, providers)
     one = _One(pairing, part, labels, providers)
     found = [one.replaced(region) for region in regions(pairing, comparison.uses)]
     found += [one.changed(group) for group in _together(pairing, comparison.changes)]
@@ -85,9 +83,7 @@ def _together(pairing: Pairing, changes: Mapping[int, Sequence[Change]]) -> Iter
 class _One:
     """Rewrites between two graphs, one by one."""
 
-    def __init__(
-        self, pairing: Pairing, part: int, labels: Labels, providers: tuple[Mapping[str, str], Mapping[str, str]]
-    ) -> None:
+    def __init__(self, pairing: Pairing, part: int, labels: Labels, providers: Providers) -> None:
         self.pairing = pairing
         self.part = part
         self.providers = providers

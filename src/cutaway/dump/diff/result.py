@@ -44,6 +44,13 @@ class Part:
     recorded: bool
 
 
+def providers_of(snapshot: Snapshot) -> Mapping[str, str]:
+    """Node name -> who implements it; by the names of the snapshot whose files hold the graph."""
+    known = {node.name for node in snapshot.owner.table.nodes}
+    own = snapshot.providers if known.issuperset(snapshot.providers) else {}
+    return snapshot.owner.providers | own
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a rewrite was found.

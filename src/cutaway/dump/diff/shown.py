@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from cutaway.dump.diff.result import Diff, Part, Place, Rewrite
+from cutaway.dump.diff.result import Diff, Part, Place, Rewrite, providers_of
 from cutaway.record.layers.rows import Graph, Row
 
 AROUND = 2
@@ -135,7 +135,7 @@ class Pictures:
         key = (part, side)
         if key not in self._graphs:
             shown = self._parts[part]
-            providers = (shown.before, shown.after)[side].owner.providers
+            providers = providers_of((shown.before, shown.after)[side])
             self._graphs[key] = Graph(msgspec.to_builtins(shown.tables[side]), shown.layers, providers, None)
         return self._graphs[key]
 
