@@ -127,8 +127,8 @@ class Lowering:
         self.mode = torch_internals.fake_mode_of_compile() or _mode_of(nodes)
         if self.mode is None:
             raise CompileError(
-                f"the graph of {nodes[0].name} cannot be lowered",
-                "no node of it has a fake tensor as its value",
+                f"the IR node {nodes[0].name} cannot be lowered",
+                "there is no fake tensor among its arguments and what it returns",
                 "run the pass on a graph that AOTAutograd or make_fx made",
             )
         self.maker = torch_internals.FakeMaker(self.mode)

@@ -3,87 +3,71 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from cutaway.ops import IrOpImpl
+from cutaway.compiler.passes.replacement.key import is_plain
+from cutaway.ops import IrOp, IrOpImpl
+from cutaway.torch_internals import OpOverload, OpOverloadPacket
 
 _ABSENT = object()
+# They are known by what they are, not by what is in them at the moment.
+_FIXED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, IrOp, OpOverload, OpOverloadPacket)
 
-
-class _Binding(NamedTuple):
-    """A global name that a function reads, and what it was bound to."""
-
-    names: dict[str, Any]
-    name: str
-    value: Any
-
-    def holds(self) -> bool:
-        return self.names.get(self.name, _ABSENT) is self.value
-
-
-class _CellBinding(NamedTuple):
-    """A closed-over variable, and what it was bound to."""
-
-    cell: types.CellType
-    value: Any
-
-    def holds(self) -> bool:
-        return _content(self.cell) is self.value
-
-
-class _Code(NamedTuple):
-    """A function, and what it was made of."""
-
-    function: types.FunctionType
-    code: types.CodeType
-    defaults: tuple[Any, ...] | None
-    keyword_defaults: dict[str, Any] | None
-
-    def holds(self) -> bool:
-        now: Any = self.function
-        same_defaults = now.__defaults__ is self.defaults and now.__kwdefaults__ is self.keyword_defaults
-        return now.__code__ is self.code and same_defaults
-
-
-_Held = _Binding | _CellBinding | _Code
+Check = Callable[[], bool]
 
 
 class Identities:
-    """``uuid()`` of implementations, computed again when a name that one reads is bound to something else.
+    """``uuid()`` of implementations, computed again when something that it was made of may have changed.
 
-    The uuid is a walk over all that an implementation reads, a few hundred microseconds; whether the names still stand
-    for the very same objects is told in a few.
+    The uuid is a walk over all that an implementation reads, a few hundred microseconds; that the names in it still
+    stand for the very same functions, modules and constants is told in a few. Of one that closes over something else
+    it is computed each time.
     """
 
     def __init__(self) -> None:
-        self._known: dict[IrOpImpl, tuple[str, list[_Held]]] = {}
+        self._known: dict[IrOpImpl, tuple[str, list[Check]]] = {}
 
     def of(self, impl: IrOpImpl) -> str:
         """The uuid as it is now. Raises OpError when there is none."""
         known = self._known.get(impl)
-        if known is None or not all(binding.holds() for binding in known[1]):
-            bindings = list(_bindings(impl.function, set()))
-            known = self._known[impl] = (impl.uuid(), bindings)
+        if known is None or not all(holds() for holds in known[1]):
+            checks = list(_checks(impl.function, set()))
+            known = self._known[impl] = (impl.uuid(), checks)
         return known[0]
 
 
-def _bindings(function: Any, seen: set[int]) -> Iterator[_Held]:
-    """All names that a function reads, and those that functions read which it finds by them."""
-    for name in ("__wrapped__", "func", "__func__"):  # a decorator, a partial, a method
-        if not isinstance(function, type) and callable(getattr(function, name, None)):
-            yield from _bindings(getattr(function, name), seen)
-    if not isinstance(function, types.FunctionType) or id(function) in seen:
+def _checks(function: Any, seen: set[int]) -> Iterator[Check]:
+    """Whether all is as it is now that a function is made of and reads, and those that it finds by name."""
+    if not isinstance(function, types.FunctionType):
+        yield lambda: False
+        return
+    if id(function) in seen:
         return
     seen.add(id(function))
-    yield _Code(function, function.__code__, function.__defaults__, function.__kwdefaults__)
-    for name in _names(function.__code__):
-        value = function.__globals__.get(name, _ABSENT)
-        yield _Binding(function.__globals__, name, value)
-        yield from _bindings(value, seen)
+    code, defaults, named = function.__code__, function.__defaults__, function.__kwdefaults__
+    yield lambda: function.__code__ is code and function.__defaults__ is defaults and function.__kwdefaults__ is named
+    held = [*(defaults or ()), *(named or {}).values(), *map(_content, function.__closure__ or ())]
+    if vars(function) or not all(map(_is_fixed, held)):
+        yield lambda: False
     for cell in function.__closure__ or ():
-        yield _CellBinding(cell, _content(cell))
-        yield from _bindings(_content(cell), seen)
+        yield _same_content(cell, _content(cell))
+    names = function.__globals__
+    values = {name: names.get(name, _ABSENT) for name in _names(code)}
+    yield lambda: all(names.get(name, _ABSENT) is value for name, value in values.items())
+    for value in (*held, *values.values()):
+        if isinstance(value, types.FunctionType):
+            yield from _checks(value, seen)
+
+
+def _same_content(cell: types.CellType, content: Any) -> Check:
+    return lambda: _content(cell) is content
+
+
+def _is_fixed(value: Any) -> bool:
+    if isinstance(value, (tuple, frozenset)):
+        return all(map(_is_fixed, value))
+    return is_plain(value) or isinstance(value, _FIXED) or value is _ABSENT
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import fx
 
 from cutaway import torch_internals
@@ -91,11 +92,14 @@ def _created(graph: fx.Graph, step: Step, nodes: Sequence[fx.Node]) -> fx.Node:
 def _attribute(graph: fx.Graph, step: Step) -> fx.Node:
     """A tensor or a nested graph that the trace holds, as an attribute of the graph's module."""
     gm: Any = graph.owning_module
-    name = next((name for name, held in vars(gm).items() if held is step.target), None)
-    name = name or next((name for name, held in gm.named_children() if held is step.target), None)
+    present = (*gm.named_children(), *gm.named_buffers(recurse=False))
+    name = next((name for name, held in present if held is step.target), None)
     if name is None:
         name = torch_internals.unused_attribute(gm, step.name.replace(".", "_"))
-        setattr(gm, name, step.target)
+        if isinstance(step.target, torch.Tensor):
+            gm.register_buffer(name, step.target)
+        else:
+            setattr(gm, name, step.target)
     return graph.get_attr(name)
 
 
