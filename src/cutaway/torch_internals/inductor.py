@@ -160,6 +160,13 @@ def standalone_compile(graph: fx.GraphModule, inputs: Sequence[Any], **options: 
     return inductor.standalone_compile(graph, list(inputs), **options)
 
 
+def inductor_compile(graph: fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    """A graph compiled for these inputs, for this process alone (torch/_inductor/__init__.py)."""
+    import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
+
+    return inductor.compile(graph, list(inputs))
+
+
 def cause_of(error: Exception) -> Exception:
     """What Inductor raised its own error for (torch/_inductor/exc.py), or the error itself."""
     return getattr(error, "inner_exception", error)

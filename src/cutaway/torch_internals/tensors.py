@@ -22,6 +22,11 @@ def tensor_constant(value: torch.Tensor) -> bytes | None:
         return bytes(flat.view(torch.uint8).tolist()) if flat.numel() else b""
 
 
+def version_of(value: torch.Tensor) -> int | None:
+    """How often a tensor was written to (``Tensor._version``, which autograd counts); None for an inference tensor."""
+    return None if value.is_inference() else value._version
+
+
 def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
     """A nest of containers (torch/utils/_pytree.py) made anew, with ``function`` of each tensor in it."""
     return torch.utils._pytree.tree_map_only(torch.Tensor, function, value)
