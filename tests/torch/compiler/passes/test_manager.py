@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
@@ -252,6 +253,16 @@ class TestInTheCompiler:
                 assert torch.equal(made(x), Shifted()(x))
             assert ran == ["ours", expected]
 
+    def test_the_example_of_the_guide(self) -> None:
+        guide = (Path(__file__).parents[4] / "docs" / "compile.md").read_text()
+        (example,) = re.findall(r"```python\n(import math\n.*?)```", guide, re.DOTALL)
+        space: dict[str, Any] = {"cutaway": cutaway, "__name__": __name__}
+        exec(example, space)  # noqa: S102
+        made = cutaway.compile(Divided(), space["config"], dynamic_arg_dims={"x": 0})
+        x = torch.randn(4, 4)
+        with made.counters.expect(patterns_matched=2):
+            torch.testing.assert_close(made(x), x.sin() / 8 + x / 3)
+
     def test_counts_are_kept(self) -> None:
         made = compiled(Times(), post_grad_passes=[Scale()])
         x = torch.ones(4, 4)
@@ -274,6 +285,11 @@ class TestInTheCompiler:
             for rows in (16, 64):
                 x = torch.randn(rows, 4)
                 assert torch.equal(made(x), model(x))
+
+
+class Divided(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sin() / 8 + x / 3
 
 
 class Times(nn.Module):
