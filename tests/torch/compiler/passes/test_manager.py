@@ -257,7 +257,7 @@ class TestInTheCompiler:
         guide = (Path(__file__).parents[4] / "docs" / "compile.md").read_text()
         (example,) = re.findall(r"```python\n(import math\n.*?)```", guide, re.DOTALL)
         space: dict[str, Any] = {"cutaway": cutaway, "__name__": __name__}
-        exec(example, space)  # noqa: S102
+        exec(example, space)
         made = cutaway.compile(Divided(), space["config"], dynamic_arg_dims={"x": 0})
         x = torch.randn(4, 4)
         with made.counters.expect(patterns_matched=2):
