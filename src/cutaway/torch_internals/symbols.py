@@ -143,6 +143,4 @@ def state_of_shapes(shape_env: Any) -> tuple[Any, ...]:
 
 def is_expression(value: Any) -> bool:
     """Whether something is a sympy expression, relations and truth values included."""
-    import sympy  # noqa: PLC0415  (only when sizes are symbolic)
-
-    return isinstance(value, sympy.Basic)
+    return hasattr(value, "free_symbols")

@@ -174,5 +174,5 @@ def _collect(described: Any, sizes: list[Any]) -> None:
 def _renamed(described: Any, renamed: Callable[[Any], Any]) -> Any:
     """A description with its expressions renamed."""
     if type(described) is Symbolic:
-        return described._replace(expr=renamed(described.expr))
+        return Symbolic(described.kind, renamed(described.expr), described.hint)
     return tuple([_renamed(part, renamed) for part in described]) if type(described) is tuple else described

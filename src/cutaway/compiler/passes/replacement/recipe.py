@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from cutaway import torch_internals
 from cutaway.compiler.passes.replacement.key import Symbolic, is_plain
@@ -31,7 +32,7 @@ class Tensor(NamedTuple):
     nbytes: Any
     dtype: torch.dtype
     device: torch.device
-    noted: Any
+    noted: TensorMetadata | None
 
 
 class Plain(NamedTuple):
@@ -132,7 +133,7 @@ class _Keeper:
             nbytes=self._size(value.untyped_storage().nbytes()) if is_new else None,
             dtype=value.dtype,
             device=value.device,
-            noted=noted and noted._replace(shape=shape, stride=stride),
+            noted=_noted(noted, shape, stride),
         )
 
     def _size(self, size: Any) -> Any:
@@ -146,6 +147,10 @@ class _Keeper:
             raise _NoRecipeError("a size of it has a symbol that no argument has")
         self.symbolic = True
         return Symbolic(parts.kind, expr, parts.hint)
+
+
+def _noted(noted: TensorMetadata | None, shape: Any, stride: Any) -> TensorMetadata | None:
+    return noted and TensorMetadata(shape, noted.dtype, noted.requires_grad, stride, *noted[4:])
 
 
 class Bound:
@@ -168,9 +173,9 @@ class Bound:
     def _bound(self, value: Any) -> Any:
         if type(value) is Tensor:
             shape, stride = torch.Size(map(self._size, value.shape)), tuple(map(self._size, value.stride))
-            noted = value.noted and value.noted._replace(shape=shape, stride=stride)
             offset, nbytes = self._size(value.offset), self._size(value.nbytes)
-            return value._replace(shape=shape, stride=stride, offset=offset, nbytes=nbytes, noted=noted)
+            noted = _noted(value.noted, shape, stride)
+            return Tensor(value.memory, shape, stride, offset, nbytes, value.dtype, value.device, noted)
         if type(value) is Symbolic:
             return Plain(self._size(value))
         return value if type(value) is Plain else type(value)([self._bound(part) for part in value])
@@ -179,7 +184,8 @@ class Bound:
         if type(size) is not Symbolic:
             return size
         if self._symbols != self.recipe.symbols:
-            size = size._replace(expr=torch_internals.renamed(size.expr, self.recipe.symbols, self._symbols))
+            expr = torch_internals.renamed(size.expr, self.recipe.symbols, self._symbols)
+            size = Symbolic(size.kind, expr, size.hint)
         found = self._numbers.get(size)
         if found is None:
             kind, expr, hint = size
