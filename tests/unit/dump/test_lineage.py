@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dump_maker import manifest
+from dump_maker import make_process, manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_maker import FILE, LINES, make_lineage_dump
 
 from cutaway.dump import Dump, load
+from cutaway.dump.diff import predecessor
 from cutaway.dump.lineage import Lineage, Way, lineage, node_at
 from cutaway.dump.lineage.calls import call_lines
+from cutaway.dump.lineage.trail import Trail
 from cutaway.errors import CutawayError, DumpError, SelectorError
 
 
@@ -294,6 +296,18 @@ def test_any_question_is_answered_or_refused(process: Path, question: str) -> No
             lineage(dump, text)
         except CutawayError:
             continue
+
+
+@pytest.mark.parametrize("layers", [0, 3])
+def test_the_order_is_that_of_the_diff(process: Path, tmp_path: Path, layers: int) -> None:
+    """Of every snapshot, the one before it; there it is looked for one by one, here in one go."""
+    if layers:
+        make_process(tmp_path / "p", layers=layers)
+    dump = load(tmp_path / "p" if layers else process)
+    trail = Trail(dump)
+    for snapshot in dump.snapshots.values():
+        before = trail.before(trail.spot(snapshot))
+        assert (before.snapshot if before else None) is predecessor(snapshot)
 
 
 def test_both_ways_agree(dump: Dump) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 
-from cutaway.dump.lineage.ask import Asker, Question, Start
+from cutaway.dump.lineage.ask import Asker
 from cutaway.dump.lineage.calls import Calls
 from cutaway.dump.lineage.fold import fold
 from cutaway.dump.lineage.follow import Follower
+from cutaway.dump.lineage.question import Question, Start
 from cutaway.dump.lineage.result import Coverage, Lineage, Member, Way
 from cutaway.dump.lineage.trail import Ids, Spot, Trail
 from cutaway.dump.query.glob import glob

@@ -12,14 +12,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NamedTuple
 
-from cutaway.dump.lineage.calls import LIBRARIES, Call, Calls
+from cutaway.dump.lineage.calls import LIBRARIES, Calls
 from cutaway.dump.lineage.light import LightTable
 from cutaway.dump.lineage.node import no_such_node
-from cutaway.dump.lineage.result import Kind
+from cutaway.dump.lineage.question import Question, Start
 from cutaway.dump.lineage.trail import Ids, Spot, Trail
 from cutaway.dump.query.glob import glob, is_glob
 from cutaway.dump.select import matching, unknown
@@ -28,38 +26,6 @@ from cutaway.errors import DumpError, SelectorError
 
 SHOWN = 6
 """How many names an error lists."""
-
-
-class Start(NamedTuple):
-    """Where ways begin.
-
-    Attributes:
-        spot, ids: the nodes.
-        title: the member of the answer that they are of; empty for a node, which is one by itself.
-        call: for a kernel; its nodes are followed apart when they are of different lines.
-    """
-
-    spot: Spot
-    ids: Ids
-    title: str = ""
-    call: Call | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What was asked.
-
-    Attributes:
-        text: as it was typed.
-        kind: what it is about.
-        starts: where the ways begin.
-        notes: how it might have been meant, too.
-    """
-
-    text: str
-    kind: Kind
-    starts: tuple[Start, ...]
-    notes: tuple[str, ...] = ()
 
 
 class Asker:

@@ -16,21 +16,13 @@ from dataclasses import dataclass, field
 
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.lineage.light import LightNode, LightTable, read_light
+from cutaway.dump.lineage.order import in_order
 from cutaway.dump.query.view import View, compiled_together
 from cutaway.dump.reader import Dump
 from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import DumpError
 
 Ids = frozenset[int]
-
-_BEFORE: dict[str | None, tuple[str | None, ...]] = {
-    "split": (None,),
-    "joint": ("joint", None),
-    "forward": ("forward", "joint", None),
-    "backward": ("backward", "joint"),
-    "inference": ("inference", "joint", None),
-}
-_PHASES = ("forward", "backward")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +79,7 @@ class Trail:
         self._roots: dict[tuple[str, str | None], Sequence[Ids]] = {}
         self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
         for compilation in dump:
-            for before, after in _in_order(compilation):
+            for before, after in in_order(compilation):
                 self._before[after.selector] = before
                 self._after.setdefault(before.selector, []).append(after)
             self._note_pieces(compilation)
@@ -322,35 +314,3 @@ class Trail:
                         fork.setdefault(origin, []).append((place, number))
             self._became[snapshot.selector] = fork
         return self._became[snapshot.selector]
-
-
-def _in_order(compilation: Compilation) -> Iterator[tuple[Snapshot, Snapshot]]:
-    """Each snapshot with the one before it, as `cutaway.record.compilation.Scope` keeps them while recording."""
-    tracks: dict[tuple[str, ...], dict[str | None, Snapshot]] = {}
-    for snapshot in compilation.snapshots:
-        scope = tuple(snapshot.selector.split("/")[:-1])
-        if len(scope) > 1 and scope[-1] in _PHASES and scope[-1] == snapshot.phase:
-            scope = scope[:-1]  # the two phases of one graph are in folders of their own
-        phase = "split" if snapshot.stage == "after_split" else snapshot.phase
-        track = tracks.setdefault(scope, {})
-        if snapshot.stage == "before_pre_grad":
-            for key in [key for key in track if key is not None]:
-                del track[key]
-        before = _before(tracks, scope, phase)
-        if before is not None:
-            yield before, snapshot
-        track[phase] = snapshot
-
-
-def _before(
-    tracks: Mapping[tuple[str, ...], Mapping[str | None, Snapshot]], scope: tuple[str, ...], phase: str | None
-) -> Snapshot | None:
-    while scope:
-        track = tracks.get(scope, {})
-        for key in _BEFORE.get(phase, (None,)):
-            if key in track:
-                return track[key]
-        if scope[-1].startswith("graph_"):  # a further graph comes after no other
-            return None
-        scope, phase = scope[:-1], None
-    return None
