@@ -75,15 +75,44 @@ def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
         yield [(f"  recompile {started.recompile}, because {reason}", "yellow")]
     asked: dict[str, Counter[str]] = {}
     for cache in compilation.caches:
-        asked.setdefault(cache.kind, Counter())[cache.result] += 1
+        if cache.kind != "recording":
+            asked.setdefault(cache.kind, Counter())[cache.result] += 1
     for kind, results in asked.items():
         yield [(f"  cache {kind}: {', '.join(f'{count} {result}' for result, count in results.items())}", "")]
+    yield from _served(compilation)
+    yield from _findings(compilation)
     for error in compilation.errors:
         yield [(f"  recording failed in {error.where}: {error.error}", "red")]
     if compilation.failed:
         yield [(f"  FAILED: {compilation.failed.splitlines()[0]}", "red")]
     if not compilation.finished:
         yield [("  did not come to its end", "yellow")]
+
+
+def _findings(compilation: Compilation) -> Iterator[list[Styled]]:
+    """What somebody should look at."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for metric in compilation.metrics:
+        if metric.kind == "finding" and metric.values.get("kind") == "provider":
+            found[tuple(str(metric.values.get(name)) for name in ("pass", "taken", "expected"))] += 1
+    for (name, taken, expected), count in found.items():
+        many = f" ({count} times)" if count > 1 else ""
+        yield [(f"  finding: {name} took provider {taken} where {expected} was expected{many}", "yellow")]
+
+
+def _served(compilation: Compilation) -> Iterator[list[Styled]]:
+    """What was read back because a cache served it, and what of that is missing."""
+    found: dict[tuple[str, ...], int] = {}
+    for cache in compilation.caches:
+        if cache.kind == "recording" and cache.result in ("load", "miss") and isinstance(cache.factors, dict):
+            said = [str(cache.factors.get(name, "?")) for name in ("run", "reason", "cure")]
+            found[cache.result, *said] = found.get((cache.result, *said), 0) + 1
+    for (result, run, reason, cure), count in found.items():
+        many = f" ({count} times)" if count > 1 else ""
+        if result == "load":
+            yield [(f"  not compiled now, but read back{many}: recorded by {run}", "")]
+        else:
+            yield [(f"  graphs are missing{many}: a cache served them, and {reason}. To see all, {cure}.", "yellow")]
 
 
 class _Rows:

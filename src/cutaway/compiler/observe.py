@@ -201,10 +201,8 @@ class Observer:
                 text = comment_execution_code(code, recorder.current(), calls)
                 recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
 
-            if hooks.load is None:
-                recorder.guarded(write)()
-            else:
-                hooks.load.later(write)
+            guarded = recorder.guarded(write)
+            guarded() if hooks.load is None else hooks.load.later(guarded)
 
     def finish(self) -> None:
         """The compile is over."""

@@ -113,6 +113,7 @@ class SnapshotTaken(GraphStep, tag="snapshot"):
         donated_inputs: indices of the inputs whose memory may be reused.
         providers: node name -> who implements it.
         cached: read back from a cache instead of compiled.
+        cached_from: number of the `cache` event that says where from.
         coverage: per cent of call nodes with a layer, a source, an origin.
     """
 
@@ -124,6 +125,7 @@ class SnapshotTaken(GraphStep, tag="snapshot"):
     donated_inputs: list[int] = []
     providers: dict[str, str] = {}
     cached: bool = False
+    cached_from: int | None = None
     coverage: dict[str, float] = {}
 
 
@@ -133,8 +135,11 @@ class PassRan(GraphStep, tag="pass"):
     Attributes:
         counts: what it counted: `matches` of a fusion, `hits` and `misses` of a cache.
         notes: what else it had to say.
+        cached, cached_from: as for a snapshot.
     """
 
+    cached: bool = False
+    cached_from: int | None = None
     counts: dict[str, int] = {}
     notes: dict[str, Any] = {}
 
@@ -151,6 +156,7 @@ class CodeWritten(Step, tag="code"):
     same_as: str | None = None
     kernels: dict[str, list[str]] = {}
     cached: bool = False
+    cached_from: int | None = None
 
 
 class CacheAsked(Event, tag="cache"):

@@ -87,6 +87,7 @@ def index(compilation: Compilation, rows: list[dict[str, Any]], cold_start: str)
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
     lines += [f"  - because {texts.first_line(reason)}" for reason in compilation.reasons]
     lines += _served(compilation, cold_start)
+    lines += _findings(compilation)
     lines += _compiled_again(compilation, rows)
     equal = _equal_pieces(compilation)
     if equal:
@@ -121,13 +122,28 @@ def _served(compilation: Compilation, cold_start: str) -> list[str]:
     for reason, places in compilation.missing.items():
         lines += [
             f"- **not here**: the graphs of {_places(places)}. A cache served it, and {reason}; what the cache itself "
-            f"holds is here. To see all of it, record one start {cold_start}."
+            f"holds is here: code, and the last graphs as text. To see all of it, record one start {cold_start}."
         ]
     return lines
 
 
 def _places(places: list[str]) -> str:
     return texts.some([place or "all of it" for place in places])
+
+
+def _findings(compilation: Compilation) -> list[str]:
+    """What somebody should look at, a line for each kind of it."""
+    places: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for finding in compilation.findings:
+        places.setdefault((finding["expected"], finding["taken"]), []).append(finding)
+    lines = ["", "## Findings", ""] if places else []
+    for (expected, taken), found in places.items():
+        nodes = texts.some([f"`{name}`" for name in dict.fromkeys(finding["node"] for finding in found)])
+        ranges = texts.some([*dict.fromkeys(f"{one['piece']} {texts.range_text(one['range'])}" for one in found)])
+        lines.append(
+            f"- {found[0]['pass']} took provider **{taken}** where {expected} was expected: {nodes}, in {ranges}"
+        )
+    return lines
 
 
 def _folder(rows: list[dict[str, Any]], root: str) -> str:

@@ -17,7 +17,7 @@ from cutaway.record.kept.replay import Replay, check
 from cutaway.record.output_code import Generated
 from cutaway.record.recorder import Recorder
 
-NOT_KEPT = "what was compiled was not recorded then"
+NOT_KEPT = "nothing was recorded when it was compiled"
 
 
 def read_compilation(recorder: Recorder, place: Place, loaded: Collection[str]) -> str | None:
@@ -42,7 +42,7 @@ def read_compilation(recorder: Recorder, place: Place, loaded: Collection[str]) 
     except RefusedError as error:
         return _refused(recorder, place, error)
     Replay(recorder, kept, compilation, compilation.root, said).write(kept.rows)
-    compilation.read_back.setdefault(_origin(kept), []).append("")
+    _note(compilation.read_back, _origin(kept), "")
     return None
 
 
@@ -74,16 +74,21 @@ def read_artifact(
         here = where()
         said = _said(recorder, place, kept)
         Replay(recorder, kept, compilation, scope, said, here, layers).write(rest)
-        compilation.read_back.setdefault(_origin(kept), []).append(_name(here))
+        _note(compilation.read_back, _origin(kept), _name(here))
         return None
     return reason
 
 
 def note_missing(recorder: Recorder, reason: str) -> None:
-    """Say on the compilation's page what is not there of what a cache has served here, and why."""
-    places = recorder.current().missing.setdefault(reason, [])
-    name = _name(where())
-    places += [] if name in places else [name]
+    """Say, also on the compilation's page, what is not there of what a cache has served here, why, and the cure."""
+    _note(recorder.current().missing, reason, _name(where()))
+    cure = f"record one start {recorder.host.cold_start}"
+    recorder.cache("recording", "miss", None, {"reason": reason, "cure": cure})
+
+
+def _note(places: dict[str, list[str]], why: str, name: str) -> None:
+    known = places.setdefault(why, [])
+    known += [] if name in known else [name]
 
 
 def _name(place: Where) -> str:
@@ -111,7 +116,6 @@ def _read(place: Place, of: str) -> Kept:
 
 def _refused(recorder: Recorder, place: Place, error: RefusedError) -> str:
     if isinstance(error, _NothingKeptError):
-        recorder.cache("recording", "miss", place.name)
         return NOT_KEPT
     recorder.cache("recording", "refused", place.name, {"reason": str(error)})
     return f"what was kept of it cannot be used: {error}"

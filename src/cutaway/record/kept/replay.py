@@ -25,7 +25,15 @@ from cutaway.record.recorder import PARTS, Recorder
 
 _GRAPH = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 240  # bytes
-_EVENTS = ("snapshot", "pass", "code", "metric")
+_OF_A_STEP = {"phase": str | None, "piece": str | None, "range": str | None}
+_OF_A_GRAPH = {"stage": str, "changed": bool, "nodes": int, "ops_delta": dict, "ms": float | int | None}
+_FACTS: dict[str, dict[str, Any]] = {
+    "snapshot": {**_OF_A_STEP, **_OF_A_GRAPH, "graph": str, "layers": list, "donated_inputs": list, "providers": dict},
+    "pass": {**_OF_A_STEP, **_OF_A_GRAPH, "pass": str, "counts": dict},
+    "code": {**_OF_A_STEP, "kind": str, "kernels": dict},
+    "metric": {"kind": str, "values": dict, "piece": str | None, "range": str | None},
+}
+"""For each event that is kept, its facts that what reads them back relies on."""
 
 
 def check(kept: Kept) -> None:
@@ -38,24 +46,24 @@ def check(kept: Kept) -> None:
 
 
 def _check(row: Row, contents: Mapping[str, bytes]) -> None:
-    facts = row["facts"]
-    if row["event"] not in _EVENTS or not isinstance(facts, dict):
-        raise ValueError(f"an event {row['event']!r}")
-    if row["event"] == "metric":
+    event, facts = row["event"], row["facts"]
+    for name, kind in _FACTS[event].items():
+        if not isinstance(facts[name], kind):
+            raise TypeError(f"{name} of a {event}")
+    if event == "metric":
         return
-    names = [*row["scope"], row["leaf"], facts["stage" if row["event"] != "code" else "kind"]]
-    names += [facts[name] or "" for name in ("phase", "piece", "range")]
-    if not all(isinstance(name, str) for name in names):
+    if not row["leaf"] or not all(isinstance(name, str) for name in (row["leaf"], *row["scope"])):
         raise TypeError("a name that is none")
-    if row["event"] == "pass":
+    if event == "pass":
         return
-    if row["event"] == "code" and not _is_below(row["file"]):
+    if not isinstance(row["titled"], str) or not all(isinstance(name, str) for name in facts.get("layers", ())):
+        raise TypeError("a name that is none")
+    if event == "code" and not (_is_below(row["file"]) and row["files"].keys() == {"code"}):
         raise ValueError(f"a file {row['file']!r}")
-    if row["event"] == "snapshot":
+    if event == "snapshot":
         if not _GRAPH.fullmatch(facts["graph"]) or row["files"].keys() != {"raw", "layers", "nodes"}:
             raise ValueError(f"a graph {facts['graph']!r}")
-        if not isinstance(json.loads(contents[row["files"]["nodes"]])["nodes"], list):
-            raise TypeError("a node table without nodes")
+        op_counts(json.loads(contents[row["files"]["nodes"]]))
     for name in row["files"].values():
         contents[name].decode()
 
