@@ -69,8 +69,6 @@ from cutaway.torch_internals.events import (
 )
 from cutaway.torch_internals.fakes import (
     FakeMaker,
-    alias_in,
-    fake_mode_is,
     has_symbolic_sizes,
     plain_keys,
     settings_of_mode,
@@ -227,7 +225,6 @@ __all__ = [
     "OpaqueBase",
     "SymbolicNumber",
     "WrittenView",
-    "alias_in",
     "ambient_of_tracing",
     "aot_key_of_load",
     "aten_name",
@@ -258,7 +255,6 @@ __all__ = [
     "expression",
     "failed_guard",
     "fake_like",
-    "fake_mode_is",
     "fake_mode_of",
     "fake_mode_of_compile",
     "fake_mode_with_sizes",

@@ -15,19 +15,20 @@ import torch
 class FakeMaker:
     """Makes fake tensors of one mode: some 5 us each, where an operator in the mode takes 50 to 170 us.
 
-    It adds no guard and asks nothing of a symbolic size. Inside a ``with`` block; the block is what the mode itself
-    enters around a meta kernel (torch/_subclasses/fake_tensor.py, ``in_kernel_invocation_manager``).
+    It adds no guard and asks nothing of a symbolic size. `fresh` and `view` are called inside a ``with`` block: what the
+    mode itself enters around a meta kernel (torch/_subclasses/fake_tensor.py, ``in_kernel_invocation_manager``).
 
     Args:
         mode: a ``FakeTensorMode``.
     """
 
     def __init__(self, mode: Any) -> None:
-        from torch._subclasses import fake_tensor  # noqa: PLC0415  (only when compiling)
+        from torch._subclasses import fake_impls, fake_tensor  # noqa: PLC0415  (only when compiling)
 
         self.mode = mode
         self._kind: type = fake_tensor.FakeTensor
         self._enter = fake_tensor.in_kernel_invocation_manager
+        self._detached: Any = fake_impls.fast_detach
         self._states: dict[torch.device, dict[str, Any]] = {}
         unsafe = mode._allow_unsafe_data_ptr_access
         self._protect = (
@@ -39,6 +40,25 @@ class FakeMaker:
     def owns(self, value: torch.Tensor) -> bool:
         """Whether a tensor is a plain fake tensor of the mode, and of no subclass."""
         return type(value) is self._kind and value.fake_mode is self.mode  # pyright: ignore[reportUnknownMemberType]
+
+    def own(self, value: torch.Tensor) -> torch.Tensor:
+        """A fake tensor of the mode that stands for ``value``: itself, if it is one.
+
+        Otherwise what the mode makes, and keeps, for a real tensor or another mode's. Any other kind is returned as it
+        is.
+        """
+        if type(value) is self._kind:
+            return value if value.fake_mode is self.mode else self.mode.from_tensor(value)  # pyright: ignore[reportUnknownMemberType]
+        plain = type(value) in (torch.Tensor, torch.nn.Parameter)
+        return self.mode.from_tensor(value, static_shapes=True) if plain else value
+
+    def bare(self, value: torch.Tensor) -> torch.Tensor:
+        """A tensor in the same memory, with nothing but its metadata.
+
+        Constants, memos and notes that a fake tensor carries along are left behind. What is none of the mode's is
+        returned as it is.
+        """
+        return self._detached(self.mode, value).requires_grad_(value.requires_grad) if self.owns(value) else value
 
     def __enter__(self) -> FakeMaker:
         self._entered = self._enter(self.mode)
@@ -91,24 +111,6 @@ def _blank() -> dict[str, Any]:
 
 _wrapper: Any = torch.Tensor._make_wrapper_subclass
 _subclass: Any = torch.Tensor._make_subclass
-
-
-def alias_in(mode: Any, value: torch.Tensor) -> torch.Tensor:
-    """A fake tensor of the mode in the same memory as ``value``, with nothing but its metadata.
-
-    Constants, memos and notes that a fake tensor carries along (torch/_subclasses/fake_tensor.py) are left behind.
-    """
-    from torch._subclasses.fake_impls import fast_detach  # noqa: PLC0415  (only when compiling)
-
-    fake: Any = value if fake_mode_is(value, mode) else mode.from_tensor(value, static_shapes=True)
-    return fast_detach(mode, fake).requires_grad_(fake.requires_grad)
-
-
-def fake_mode_is(value: torch.Tensor, mode: Any) -> bool:
-    """Whether a tensor is a plain fake tensor of that mode (and of no subclass)."""
-    from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC0415  (only when compiling)
-
-    return type(value) is FakeTensor and value.fake_mode is mode
 
 
 def plain_keys(value: torch.Tensor) -> int | None:

@@ -124,6 +124,8 @@ def ambient_of_tracing() -> tuple[Any, ...] | None:
         torch.utils.deterministic.fill_uninitialized_memory,
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
+        torch.compiler.is_compiling(),
+        torch.compiler.is_exporting(),
         tuple((kind, torch.get_autocast_dtype(kind)) for kind in _AUTOCAST if torch.is_autocast_enabled(kind)),
         _backends(),
         settings_now(),

@@ -132,7 +132,7 @@ class Lowering:
                 "run the pass on a graph that AOTAutograd or make_fx made",
             )
         self.maker = torch_internals.FakeMaker(self.mode)
-        self.describer = Describer(self.maker, value_of)
+        self.describer = Describer(self.maker)
         self.around = self._around()
         self.known: dict[Hashable, tuple[IrOpImpl, Bound]] = {}
         self.chosen: dict[str, Counter[str]] = defaultdict(Counter)
@@ -160,7 +160,7 @@ class Lowering:
                     f"an implementation calls its own op ({' -> '.join((*outer, op.name))})",
                     "call the function that implements it, not the op",
                 )
-            impl, made = self._lowered(node, Call(op, node, self.mode))
+            impl, made = self._lowered(node, Call(op, node, self.maker))
         except LoweringError as error:
             self.failures.append(Failure(name, f"{name} (op {op.name}{_place(node)}): {error}", error.cure))
             return
@@ -175,7 +175,7 @@ class Lowering:
         try:
             if self.around is None:
                 raise UndescribedError("a mode is on that may change what is traced")
-            described = (call.op.name, *self.describer.describe(call.args))
+            described = (call.op.name, *self.describer.describe(call.args, call.inputs))
             impl, bound = self.known.get(described) or self._recalled(call, described)
         except UndescribedError as error:
             return self._lowered_alone(node, call, str(error))

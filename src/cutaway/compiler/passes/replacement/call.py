@@ -36,18 +36,31 @@ class Call:
     Args:
         op: the op.
         node: the node.
-        mode: the graph's fake mode.
+        maker: of the graph's fake mode.
 
     Attributes:
         args: all arguments by position, with nodes in them.
-        inputs: what each distinct node among them returns, as they first appear.
+        inputs: what each distinct node among them returns, as they first appear; tensors are the fake mode's own.
     """
 
-    def __init__(self, op: IrOp, node: fx.Node, mode: Any) -> None:
+    def __init__(self, op: IrOp, node: fx.Node, maker: torch_internals.FakeMaker) -> None:
         self.op = op
-        self.mode = mode
+        self.maker = maker
         self.args = _complete(op, node)
-        self.inputs = {one: _value(one, node) for one in nodes_in(self.args)}
+        self.inputs = {one: self._value(one, node) for one in nodes_in(self.args)}
+
+    def _value(self, node: fx.Node, user: fx.Node) -> Any:
+        value = value_of(node)
+        if isinstance(value, torch.Tensor):
+            return self.maker.own(value)
+        if value is None:
+            raise LoweringError(
+                f"its argument {node.name} has no value in its metadata",
+                f"the pass that made {node.name} must set meta['val']",
+            )
+        if isinstance(value, (list, tuple)):
+            raise LoweringError(f"its argument {node.name} returns several values", f"let {user.name} take one of them")
+        return value
 
     @functools.cached_property
     def bare(self) -> Mapping[fx.Node, Any]:
@@ -57,7 +70,7 @@ class Call:
         apart by the object.
         """
         return {
-            node: torch_internals.alias_in(self.mode, value) if isinstance(value, torch.Tensor) else value
+            node: self.maker.bare(value) if isinstance(value, torch.Tensor) else value
             for node, value in self.inputs.items()
         }
 
@@ -78,7 +91,7 @@ class Call:
 
     def _takes(self, impl: IrOpImpl, undecided: Callable[[str], None]) -> bool:
         try:
-            with torch_internals.no_new_guards(self.mode and self.mode.shape_env):
+            with torch_internals.no_new_guards(self.maker.mode.shape_env):
                 return impl.supports_args(*replaced(self.args, self.bare))
         except Exception as error:
             question = torch_internals.open_question(error)
@@ -97,7 +110,7 @@ class Call:
             LoweringError: it failed, or asked of a size what only a new guard could answer.
         """
         try:
-            return trace(impl.functional, self.args, self.bare, self.mode)
+            return trace(impl.functional, self.args, self.bare, self.maker.mode)
         except Exception as error:
             whose = f"provider '{impl.provider}' of op '{self.op.name}'"
             question = torch_internals.open_question(error)
@@ -130,18 +143,6 @@ def _complete(op: IrOp, node: fx.Node) -> Sequence[Any]:
 @functools.cache
 def _defaults(op: IrOp) -> tuple[Any, ...]:
     return tuple(parameter.default for parameter in op.signature.parameters.values())
-
-
-def _value(node: fx.Node, user: fx.Node) -> Any:
-    value = value_of(node)
-    if value is None:
-        raise LoweringError(
-            f"its argument {node.name} has no value in its metadata",
-            f"the pass that made {node.name} must set meta['val']",
-        )
-    if isinstance(value, (list, tuple)):
-        raise LoweringError(f"its argument {node.name} returns several values", f"let {user.name} take one of them")
-    return value
 
 
 def _told(error: Exception, function: Any) -> str:

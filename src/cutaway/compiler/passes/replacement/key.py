@@ -8,7 +8,7 @@ each description in a graph.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,52 +68,51 @@ class Describer:
 
     Args:
         maker: of the graph's fake mode.
-        value_of: what a node returns.
 
     Attributes:
         numbers: every symbolic number that was met, by its description.
     """
 
-    def __init__(self, maker: torch_internals.FakeMaker, value_of: Callable[[fx.Node], Any]) -> None:
+    def __init__(self, maker: torch_internals.FakeMaker) -> None:
         self.maker = maker
         self.shape_env = maker.mode.shape_env
-        self.value_of = value_of
         self.facts = Facts(self.shape_env)
         self.numbers: dict[Symbolic, Any] = {}
         self._tensors: dict[int, tuple[torch.Tensor, Hashable]] = {}  # the tensor is kept, so that its id is its own
 
-    def describe(self, args: Sequence[Any]) -> tuple[Hashable, ...]:
-        """Arguments, with nodes in them, as a key among the nodes of this graph.
+    def describe(self, args: Sequence[Any], inputs: Mapping[fx.Node, Any]) -> tuple[Hashable, ...]:
+        """Arguments as a key among the nodes of this graph.
+
+        Args:
+            args: them, with nodes in them.
+            inputs: what each distinct node among them returns, as they first appear.
 
         Raises:
             UndescribedError: one of them cannot be described.
         """
-        nodes: dict[fx.Node, int] = {}
         memories: dict[int, int] = {}
-        return tuple([self._argument(arg, nodes, memories) for arg in args])
+        nodes = {node: (place, self._input(value, memories)) for place, (node, value) in enumerate(inputs.items())}
+        return tuple([self._argument(arg, nodes) for arg in args])
 
-    def _argument(self, arg: Any, nodes: dict[fx.Node, int], memories: dict[int, int]) -> Hashable:
+    def _argument(self, arg: Any, nodes: Mapping[fx.Node, Hashable]) -> Hashable:
         kind = type(arg)
         if kind is fx.Node:
-            return self._node(arg, nodes, memories)
+            return kind, nodes[arg]
         if kind in _PLAIN:
             return kind, arg
         if isinstance(arg, (list, tuple)):
-            return kind, *[self._argument(part, nodes, memories) for part in arg]
+            return kind, *[self._argument(part, nodes) for part in arg]
         return self._number(kind, arg)
 
-    def _node(self, node: fx.Node, nodes: dict[fx.Node, int], memories: dict[int, int]) -> Hashable:
-        """Which of the nodes so far it is, what it returns, and which of the memories so far that lies in."""
-        place = nodes.setdefault(node, len(nodes))
-        value = self.value_of(node)
+    def _input(self, value: Any, memories: dict[int, int]) -> Hashable:
+        """What a node returns; of a tensor, also which of the memories so far it lies in."""
         if isinstance(value, torch.Tensor):
             known = self._tensors.get(id(value))
             if known is None:
                 known = self._tensors[id(value)] = (value, self._tensor(value))
-            memory = memories.setdefault(torch_internals.storage_of(value), len(memories))
-            return fx.Node, place, memory, known[1]
+            return memories.setdefault(torch_internals.storage_of(value), len(memories)), known[1]
         kind = type(value)
-        return fx.Node, place, (kind, value) if kind in _PLAIN else self._number(kind, value)
+        return (kind, value) if kind in _PLAIN else self._number(kind, value)
 
     def _number(self, kind: type, value: Any) -> Hashable:
         if kind in _BITS:

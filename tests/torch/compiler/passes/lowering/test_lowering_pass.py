@@ -158,8 +158,7 @@ class TestOddGraphs:
         mode = FakeTensorMode()
         gm = build(Program((), (WEIGHT,), (Called(ops.lowering_gated, (Input(0),)),))).gm
         with V.set_fake_mode(mode):
-            report = told(gm)
-        assert report.counts["uncached"] == 1
+            told(gm)
         assert {node.meta["val"].fake_mode for node in gm.graph.nodes if node.op == "call_function"} == {mode}
 
 

@@ -33,6 +33,12 @@ def norm(x: Shape = FLAT, weight: Shape = WEIGHT, **facts: Any) -> Program:
     return of(ops.lowering_norm, Input(0), Input(1), 1e-5, inputs=(x, weight), **facts)
 
 
+def within(offset: int) -> Program:
+    """A part of a larger tensor."""
+    part = replace(FLAT, base=0, offset=offset)
+    return of(ops.lowering_norm, Input(1), None, 1e-5, inputs=(Shape((Size(9), Size(4))), part))
+
+
 def gated(scale: Any = 1.0, negated: Any = False) -> Program:
     return of(ops.lowering_gated, Input(0), scale, negated)
 
@@ -71,12 +77,16 @@ APART: dict[str, tuple[Program, Program]] = {
     "one size": (norm(), norm(Shape((Size(7), Size(4))))),
     "one stride": (norm(), norm(replace(FLAT, gap=2))),
     "the order in memory": (norm(), norm(replace(FLAT, order=(1, 0)))),
-    "the offset": (norm(), norm(replace(FLAT, offset=8))),
+    "the offset": (within(4), within(8)),
     "how many bytes the memory has": (
         of(ops.lowering_norm, Input(1), None, 1e-5, inputs=(FLAT, replace(FLAT, base=0))),
         of(ops.lowering_norm, Input(1), None, 1e-5, inputs=(Shape((Size(9), Size(4))), replace(FLAT, base=0))),
     ),
     "one dtype": (norm(), norm(replace(FLAT, dtype=torch.bfloat16))),
+    "one dtype of the same size": (
+        norm(replace(FLAT, dtype=torch.float16)),
+        norm(replace(FLAT, dtype=torch.bfloat16)),
+    ),
     "the dtype of the weight": (norm(), norm(weight=replace(WEIGHT, dtype=torch.bfloat16))),
     "no weight": (norm(), of(ops.lowering_norm, Input(0), None, 1e-5)),
     "one constant": (norm(), of(ops.lowering_norm, Input(0), Input(1), 1e-6)),
