@@ -5,6 +5,7 @@
       DumpError        a dump cannot be read: missing, torn, changed, or it points outside itself
         SchemaError    it was made by a newer Cutaway
         SelectorError  a selector names nothing in this dump, or more than one thing
+      ReplayError      a graph of a dump cannot be run again here, or not compared with another
       UsageError       the call makes no sense as it stands: no program to run, options that clash
       OpError          an op or one of its implementations cannot be registered, found or used as asked
         NotInplaceError  an op has no overload that may write to its activations
@@ -78,6 +79,19 @@ class SelectorError(DumpError):
     def __init__(self, what: str, why: str = "", cure: str = "", candidates: tuple[str, ...] = ()) -> None:
         super().__init__(what, why, cure)
         self.candidates = candidates
+
+
+class ReplayError(CutawayError):
+    """A graph of a dump cannot be run again here, or not be compared with another.
+
+    Args:
+        what, why, cure: as in `CutawayError`.
+        details: what the process printed that tried, such as a traceback; empty when there is nothing more to say.
+    """
+
+    def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:
+        super().__init__(what, why, cure)
+        self.details = details
 
 
 class UsageError(CutawayError):

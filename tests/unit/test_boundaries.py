@@ -17,7 +17,8 @@ import cutaway
 SRC = Path(cutaway.__file__).parent
 # A module imports only from what stands above it here. ``__init__`` is the face of all and imports errors alone.
 ORDER = (
-    "errors", "stages", "torch_internals", "identity", "record", "dump", "ops", "compiler", "explain", "vllm", "cli", "web",
+    "errors", "stages", "torch_internals", "identity", "record", "dump", "replay", "ops", "compiler", "explain", "vllm",
+    "cli", "web",
 )  # fmt: skip
 # Within the compiler, too.
 COMPILER = (

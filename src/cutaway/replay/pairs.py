@@ -1,0 +1,209 @@
+"""Which values, inputs and results of two graphs should be the same: by the recorded origins, or by structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cutaway.dump.diff import Diff, chain, diff
+from cutaway.dump.diff.course import stems
+from cutaway.dump.schema import Node, NodeTable, Size
+from cutaway.errors import ReplayError
+from cutaway.replay.job import End, Given
+from cutaway.replay.subject import Subject, inputs_of
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What of a reference is what of another graph.
+
+    Attributes:
+        values: (node of the reference, node of the other) whose values should be the same.
+        given: where the other's inputs come from.
+        begin: the reference's node at which `given` values are taken.
+        outputs: results that should be the same.
+        sizes: what sizes of the reference are in the other.
+        notes: what could not be paired, in words.
+    """
+
+    values: list[tuple[str, str]]
+    given: list[Given]
+    outputs: list[tuple[End, End]]
+    begin: str | None = None
+    sizes: list[tuple[Size, Size]] = field(default_factory=list[tuple[Size, Size]])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def pair(reference: Subject, other: Subject) -> Pairs:
+    """Pair two graphs.
+
+    Raises:
+        ReplayError: an input of the other graph has no counterpart.
+        DumpError: a node table cannot be read.
+    """
+    if reference.snapshot is None or other.snapshot is None:
+        return _by_name(reference, other)
+    if reference.snapshot.piece is not None and other.snapshot.piece is None:
+        raise ReplayError(
+            f"{other.name} cannot be compared with {reference.name}",
+            "the second is only a piece of the first",
+            f"exchange them: replay {reference.name} against {other.name}",
+        )
+    return _Paired(reference, other, diff(reference.snapshot, other.snapshot)).pairs()
+
+
+class _Paired:
+    """Two snapshots, and the difference between them."""
+
+    def __init__(self, reference: Subject, other: Subject, found: Diff) -> None:
+        self.reference = reference
+        self.other = other
+        (self.part,) = found.parts
+        self.found = found
+        self.one, self.two = self.part.tables  # the reference may be a part of its graph
+        self.ids_of_one = {node.id: node for node in self.one.nodes}
+        self.ids_of_two = {node.id: node for node in self.two.nodes}
+        whole = reference.table
+        assert whole is not None, "a snapshot has a table"
+        self.whole = whole
+        self.whole_ids = {node.id: node for node in whole.nodes}
+        self.places = {node.name: place for place, node in enumerate(inputs_of(whole))}
+
+    def pairs(self) -> Pairs:
+        given = self._given()
+        is_cut = len(self.one.nodes) != len(self.whole.nodes)
+        outputs, notes = self._outputs(is_cut)
+        return Pairs(
+            values=self._values(),
+            given=given,
+            outputs=outputs,
+            begin=self._begin() if is_cut else None,
+            sizes=list(self.part.matching.sizes),
+            notes=notes,
+        )
+
+    def _values(self) -> list[tuple[str, str]]:
+        """Nodes that are the same one, and what became of those that are not, where the same nodes read them."""
+        ids = list(self.part.matching.pairs)
+        for rewrite in self.found.rewrites:
+            ids += [(old, new) for place in rewrite.places for _, old, new in place.uses]
+        names: dict[tuple[str, str], None] = {}
+        for left, right in ids:
+            one, two = self.ids_of_one.get(left), self.ids_of_two.get(right)
+            if one is not None and two is not None:
+                names[one.name, two.name] = None
+        known = self.reference.raw.lines, self.other.raw.lines
+        return [(left, right) for left, right in names if left in known[0] and right in known[1]]
+
+    def _given(self) -> list[Given]:
+        before = self.part.matching.before
+        origins = self._origins()
+        given: list[Given] = []
+        lacking: list[str] = []
+        read = {name for line in self.other.raw.lines.values() for name in line.reads} | set(self.other.raw.results)
+        for index, node in enumerate(inputs_of(self.two)):
+            source = self.whole_ids.get(before.get(node.id, -1)) or origins.get(node.id)
+            if source is not None and source.name in self.places:
+                given.append(Given(index, input=self.places[source.name]))
+            elif source is not None and source.name in self.reference.raw.lines:
+                given.append(Given(index, value=source.name))
+            elif node.value is None and node.name in read:
+                lacking.append(node.name)
+        if lacking:
+            raise ReplayError(
+                f"{self.other.name} cannot be compared with {self.reference.name}",
+                f"nothing there is its input {lacking[0]}" + (f", nor {len(lacking) - 1} more" if lacking[1:] else ""),
+                "compare it with another stage of the same piece",
+            )
+        return given
+
+    def _origins(self) -> dict[int, Node]:
+        """For each input of the other graph, the one node of the reference that it stems from."""
+        steps = chain(self.part.before, self.part.after)
+        found = stems(steps) if steps is not None else None
+        if found is None:
+            return {}
+        pairs = zip(self.two.nodes, found, strict=True)
+        return {node.id: self.whole.nodes[min(some)] for node, some in pairs if len(some) == 1}
+
+    def _begin(self) -> str | None:
+        """The first node of the reference that the other graph is about."""
+        inside = [node for node in self.one.nodes if node.op.startswith("call_")]
+        order = {node.id: place for place, node in enumerate(self.whole.nodes)}
+        first = min(inside, key=lambda node: order[node.id], default=None)
+        return first.name if first is not None else None
+
+    def _outputs(self, is_cut: bool) -> tuple[list[tuple[End, End]], list[str]]:
+        """Results by their place; where there are other numbers of them, those that are the same value."""
+        ours, theirs = self.reference.raw.results, self.other.raw.results
+        if is_cut:
+            ours = _results(self.one)
+            ends = [None if name is None else self._end(name) for name in ours]
+        else:
+            ends = [End(output=place) for place in range(len(ours))]
+        if len(ends) == len(theirs):
+            pairs = [(end, End(output=place)) for place, end in enumerate(ends) if end is not None]
+            return pairs, _left_out(len(theirs) - len(pairs), len(theirs))
+        by_name = {right: left for left, right in reversed(self._values())}
+        places = {name: place for place, name in reversed(list(enumerate(ours))) if name is not None}
+        found: list[tuple[End, End]] = []
+        for place, name in enumerate(theirs):
+            left = by_name.get(name or "")
+            if left is not None:
+                end = ends[places[left]] if left in places else End(value=left)
+                found += [(end, End(output=place))] if end is not None else []
+            elif place < len(ends) < len(theirs) and ends[place] is not None:  # what it returns for autograd comes last
+                found.append((ends[place] or End(), End(output=place)))
+        return found, _left_out(len(theirs) - len(found), len(theirs))
+
+    def _end(self, name: str) -> End | None:
+        if name in self.reference.raw.lines:
+            return End(value=name)
+        return None
+
+
+def _results(table: NodeTable) -> tuple[str | None, ...]:
+    """What a graph returns, flattened; None for what is no node."""
+    names = {node.id: node.name for node in table.nodes}
+    end = next((node for node in table.nodes if node.op == "output"), None)
+    found: list[str | None] = []
+
+    def add(value: object) -> None:
+        if isinstance(value, list):
+            for each in value:  # pyright: ignore[reportUnknownVariableType]
+                add(each)
+        elif isinstance(value, dict) and ("tuple" in value or "dict" in value):
+            add(value.get("tuple") or [each[1] for each in value.get("dict", [])])
+        else:
+            found.append(names.get(value["node"]) if isinstance(value, dict) and "node" in value else None)
+
+    for value in end.args if end is not None else ():
+        add(value)
+    return tuple(found)
+
+
+def _left_out(count: int, of: int) -> list[str]:
+    if not count:
+        return []
+    return [f"{count} of {of} results have no counterpart and are not compared"]
+
+
+def _by_name(reference: Subject, other: Subject) -> Pairs:
+    """Two files of which one lies in no dump: a copy that somebody has edited bears the same names."""
+    one, two = reference.raw, other.raw
+    if len(one.inputs) != len(two.inputs):
+        raise ReplayError(
+            f"{other.name} cannot be compared with {reference.name}",
+            f"one takes {len(two.inputs)} inputs, the other {len(one.inputs)}, and a file by itself does not say "
+            "which is which",
+            "give the dump and selectors, or copies of one raw file",
+        )
+    values = [(name, name) for name in _common(one.lines, two.lines)]
+    outputs = [(End(output=place), End(output=place)) for place in range(min(len(one.results), len(two.results)))]
+    notes = _left_out(abs(len(one.results) - len(two.results)), max(len(one.results), len(two.results)))
+    return Pairs(values, [Given(place, input=place) for place in range(len(one.inputs))], outputs, notes=notes)
+
+
+def _common(one: Iterable[str], other: Iterable[str]) -> list[str]:
+    known = set(one)
+    return [name for name in other if name in known]

@@ -1,0 +1,75 @@
+"""A graph that is to be replayed: a snapshot of a dump, or a raw file that lies in none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cutaway.dump.reader import Dump
+from cutaway.dump.schema import Node, NodeTable, Source
+from cutaway.dump.snapshot import Snapshot
+from cutaway.replay.raw import RawGraph, read_raw
+
+
+@dataclass(frozen=True)
+class NodeRef:
+    """A node, as it is shown.
+
+    Attributes:
+        name: in the raw file, and in the node table.
+        line: of the raw file.
+        layer: "fqn: class" of the innermost layer; None when unknown.
+        source: the line of the model's Python; None when unknown.
+    """
+
+    name: str
+    line: str
+    layer: str | None = None
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A graph to replay.
+
+    Attributes:
+        name: its selector, or its file's name.
+        raw: its file, read.
+        snapshot: None for a file that lies in no dump.
+    """
+
+    name: str
+    raw: RawGraph = field(repr=False)
+    snapshot: Snapshot | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Subject:
+        """The graph of a snapshot. Raises DumpError, ReplayError."""
+        owner = snapshot.owner
+        path = next((file.path for file in owner.files if file.kind == "raw"), owner.selector)
+        return cls(snapshot.selector, read_raw(snapshot.raw, path), snapshot)
+
+    @property
+    def dump(self) -> Dump | None:
+        """The dump that it is in."""
+        store = self.snapshot.dump if self.snapshot is not None else None
+        return store if isinstance(store, Dump) else None
+
+    @property
+    def table(self) -> NodeTable | None:
+        """Its node table. Raises DumpError."""
+        return self.snapshot.table if self.snapshot is not None else None
+
+    def node(self, name: str) -> NodeRef:
+        """One of its nodes."""
+        line = self.raw.lines[name].text if name in self.raw.lines else ""
+        table = self.table
+        node = next((node for node in table.nodes if node.name == name), None) if table is not None else None
+        if table is None or node is None:
+            return NodeRef(name, line)
+        path = table.layer(node)
+        return NodeRef(name, line, path[-1] if path else None, table.source(node))
+
+
+def inputs_of(table: NodeTable) -> list[Node]:
+    """The inputs of a graph, in the order in which it takes them."""
+    return [node for node in table.nodes if node.op == "placeholder"]
