@@ -15,8 +15,8 @@ import torch
 class FakeMaker:
     """Makes fake tensors of one mode: some 5 us each, where an operator in the mode takes 50 to 170 us.
 
-    It adds no guard and asks nothing of a symbolic size. `fresh` and `view` are called inside a ``with`` block: what the
-    mode itself enters around a meta kernel (torch/_subclasses/fake_tensor.py, ``in_kernel_invocation_manager``).
+    It adds no guard and asks nothing of a symbolic size. `fresh` and `view` are called inside a ``with`` block: what
+    the mode itself enters around a meta kernel (torch/_subclasses/fake_tensor.py, ``in_kernel_invocation_manager``).
 
     Args:
         mode: a ``FakeTensorMode``.

@@ -161,6 +161,7 @@ def build(program: Program, names: str = "s", skipped: int = 0) -> Built:
         node = graph.call_function(called.op.torch_op, args)
         with mode, torch.no_grad():
             node.meta["val"] = called.op.torch_op(*fx.map_arg(args, lambda arg: arg.meta["val"]))
+        mode.shape_env.pending_fresh_unbacked_symbols.clear()  # as whoever traces a node binds what it makes
         node.meta |= {"nn_module_stack": LAYER, "stack_trace": STACK, "seq_nr": 7, "custom": {"kept": len(calls)}}
         node.meta["original_aten"] = called.op.torch_op  # as AOTAutograd notes it
         calls.append(node)

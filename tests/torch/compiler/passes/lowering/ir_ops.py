@@ -118,3 +118,21 @@ def large(x: Tensor) -> Tensor:
 @lowering_large.register_impl("careless")
 def careless(x: Tensor) -> Tensor:
     return x + 3 if x.shape[0] > 16 else x + 4
+
+
+@register_op
+def lowering_constant(x: Tensor) -> Tensor:
+    """A tensor that comes from nowhere."""
+    return x * torch.tensor([1.0, 2.0])
+
+
+@register_op
+def lowering_branching(x: Tensor) -> Tensor:
+    """A nested graph for each branch."""
+    return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+
+@register_op
+def lowering_nonzero(x: Tensor) -> Tensor:
+    """As many rows as there are values other than zero."""
+    return x.nonzero()

@@ -57,6 +57,10 @@ def nested(x: Tensor) -> Tensor:
     return ops.lowering_nested(x, WEIGHT)
 
 
+def constants(x: Tensor) -> Tensor:
+    return ops.lowering_constant(x[:, :2].contiguous()) + ops.lowering_constant(x[:, 2:4].contiguous())
+
+
 def in_place(x: Tensor) -> Tensor:
     """Inductor writes index_put into its argument where the values say that nobody else reads that memory."""
     y = ops.lowering_gated(x, 1.0)
@@ -68,6 +72,7 @@ OTHERS = {"lowering_halved": ["inplace"], "lowering_given_back": ["careless"]}
 STATIC = (chain, views, written_later, several, halved, lists, sizes, nested, in_place)
 CASES = {
     **{f"{program.__name__}-static": (program, {}, False) for program in STATIC},
+    "constants-static": (constants, {}, False),
     **{f"{program.__name__}-dynamic": (program, {}, True) for program in (chain, views, sizes, in_place)},
     "written_later-others-dynamic": (written_later, OTHERS, True),
     "halved-others-static": (halved, OTHERS, False),
@@ -109,4 +114,4 @@ def test_lowered_graphs_compile_and_equal_eager(
             if program is not written_later:
                 torch.testing.assert_close(given, X)
     assert cache.misses == misses
-    assert cache.uncached == 0
+    assert (cache.uncached > 0) == (program is constants)

@@ -221,16 +221,41 @@ def test_the_uuid_of_the_pass_holds_what_is_compiled_in(monkeypatch: pytest.Monk
     assert IrLowering().uuid() == plain
 
 
-def test_a_constant_that_is_traced_is_put_in_and_not_kept() -> None:
-    @register_op(name="lowering_constant")
-    def constant(x: Tensor) -> Tensor:
-        return x * torch.tensor([1.0, 2.0])
-
+def runnable(op: Any, *sizes: int) -> tuple[Any, PassReport, ReplacementCache]:
+    """A graph of two calls of an op of one tensor."""
     cache = ReplacementCache()
-    program = Program((), (Shape((Size(3), Size(2))),), (Called(constant, (Input(0),)),) * 2)
-    gm = lowered(build(program).gm, cache)
-    gm.recompile()
-    one, other = gm(torch.ones(3, 2))
-    torch.testing.assert_close(one, torch.tensor([[1.0, 2.0]] * 3))
-    torch.testing.assert_close(other, one)
+    shape = Shape(tuple(Size(size) for size in sizes))
+    built = build(Program((), (shape,), (Called(op, (Input(0),)),) * 2))
+    with pass_context(Range(1, 8)) as context:
+        lowered(built.gm, cache)
+    built.gm.recompile()
+    return built.gm, context.report, cache
+
+
+def test_a_constant_that_is_traced_is_put_in_and_not_kept() -> None:
+    gm, report, cache = runnable(ops.lowering_constant, 3, 2)
+    x = torch.arange(6.0).reshape(3, 2)
+    for found in gm(x):
+        torch.testing.assert_close(found, x * torch.tensor([1.0, 2.0]))
     assert (cache.uncached, len(cache)) == (2, 0)
+    assert "it holds _tensor_constant0" in report.notes["uncached"][0]
+
+
+def test_nested_graphs_are_put_in_and_not_kept() -> None:
+    gm, report, cache = runnable(ops.lowering_branching, 3)
+    for sign in (1.0, -1.0):
+        x = sign * torch.ones(3)
+        for found in gm(x):
+            torch.testing.assert_close(found, x.sin() if sign > 0 else x.cos())
+    assert (cache.uncached, len(cache), len(list(gm.named_children()))) == (2, 0, 4)
+    assert "true_graph_0" in report.notes["uncached"][0]
+
+
+def test_a_new_symbol_is_bound_where_it_comes_from_and_not_kept() -> None:
+    gm, report, cache = runnable(ops.lowering_nonzero, 3)
+    first, second = [node for node in gm.graph.nodes if node.op == "call_function"]
+    symbols = [node.meta["val"].shape[0].node.expr for node in (first, second)]
+    assert symbols[0] != symbols[1]
+    assert [list(node.meta["unbacked_bindings"]) for node in (first, second)] == [[symbol] for symbol in symbols]
+    assert (cache.uncached, len(cache)) == (2, 0)
+    assert "makes a new symbol" in report.notes["uncached"][0]
