@@ -162,6 +162,7 @@ class Compilation:
 
     Attributes:
         read_back: for what a cache served, who recorded it -> the places (a piece and range; "" for the whole).
+        findings: what somebody should look at, as the events of that kind have it, with piece and range.
         missing: for what a cache served, why nothing recorded of it can be shown -> the places.
     """
 
@@ -181,6 +182,7 @@ class Compilation:
     equal_pieces: dict[str, list[str]] = field(default_factory=dict)
     piece_layers: dict[str, str] = field(default_factory=dict)
     read_back: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
     root: Scope = field(init=False)
 

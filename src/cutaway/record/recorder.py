@@ -262,7 +262,13 @@ class Recorder(Session):
                 layer = remembered.rows[remembered.names[node]].get("layer") if node in remembered.names else None
                 facts = {"node": node, "layer": None if layer is None else remembered.layers[layer][-1]}
                 facts |= {"expected": expected, "taken": taken[node]}
-                self.metric("finding", {"kind": "provider", "pass": name, **facts})
+                self.finding({"kind": "provider", "pass": name, **facts})
+
+    def finding(self, values: dict[str, Any]) -> None:
+        """Something that somebody should look at, about the compile on this thread."""
+        place = where()
+        self.current().findings.append({**values, "piece": place.piece, "range": place.range})
+        self.metric("finding", values)
 
     # -- generated text ---------------------------------------------------------------------------------
 

@@ -244,8 +244,9 @@ class Session:
 
     def unused_name(self, wanted: str) -> str:
         """``wanted``, or ``wanted~2`` and so on for a further compilation that is called so."""
-        names = (wanted if number == 1 else f"{wanted}~{number}" for number in count(1))
-        return next(name for name in names if safe_name(name) not in (*self.compilations, *_TAKEN))
+        base = safe_name(wanted)  # cut short before it is numbered: a number that is cut off would not help
+        names = (base if number == 1 else f"{base}~{number}" for number in count(1))
+        return next(name for name in names if name not in (*self.compilations, *_TAKEN))
 
     def compiled_as(self, compile_id: str) -> Compilation | None:
         """The compilation that Dynamo knows by this id."""

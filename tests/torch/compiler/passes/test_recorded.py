@@ -93,6 +93,14 @@ class TestProviders:
                 "taken": "native",
             }
 
+    def test_a_finding_stands_on_the_page_and_in_the_list(self, plain: Recorded, few: Recorded) -> None:
+        text = "- ir_lowering took provider **native** where few was expected: `passes_shift`, `passes_shift_1`"
+        for recording, said in ((few, 1), (plain, 0)):
+            assert recording.read("backbone/index.md").count(f"{text}, in piece_00 sizes 1 to 64\n") == said
+            listed = python("-m", "cutaway.cli", "ls", str(recording.folder.parents[1])).stdout
+            line = "finding: ir_lowering took provider native where few was expected (2 times)"
+            assert listed.count(line) == said
+
     def test_a_single_size_is_foretold_as_it_is(self, tmp_path: Path) -> None:
         recording = record(tmp_path, Shifted(), ["few"], compile_sizes=[4, 16])
         for size, provider in ((4, "few"), (16, "native")):
