@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,12 @@ import pytest
 import torch
 from compiler import huggingface
 from compiler.models import SPLITTING, decoder, same, tokens
+from kept_tools import another_cache, said, tree
 from recordings import Recorded, check, recorded
 
 import cutaway
+from cutaway.compiler.api import counters_of
+from cutaway.compiler.counters import CompilationCounter
 
 LAYERS = 4
 DISTINCT = ("piece_00", "piece_02", "piece_08")  # the first, a middle one, the last; attentions are between them
@@ -156,19 +161,23 @@ class TestLayers:
 
 
 class TestAWarm:
-    """Neither Dynamo nor Inductor runs; what the artifacts hold is shown all the same."""
+    """Neither Dynamo nor Inductor runs; the dump is that of the cold start all the same."""
 
-    def test_every_distinct_piece_and_range_with_its_code(self, warm: Recorded) -> None:
-        assert warm.of("snapshot") == []
-        for piece in DISTINCT:
-            for span in RANGES:
-                assert steps(warm, piece=piece, range=span) == ["output_code", "post_grad_text"]
-        assert all(event["cached"] for event in warm.of("code", kind="output_code"))
+    def test_the_tree_is_that_of_the_cold_start(self, warm: Recorded, cold: Recorded) -> None:
+        assert list(tree(warm)) == list(tree(cold))
+        assert [name for name, text in tree(cold).items() if tree(warm)[name] != text] == []
 
-    def test_it_is_the_code_of_the_cold_start(self, warm: Recorded, cold: Recorded) -> None:
-        for event in warm.of("code", kind="output_code"):
-            (other,) = cold.of("code", kind="output_code", piece=event["piece"], range=event["range"])
-            assert code(warm, event) == code(cold, other) != []
+    def test_so_are_the_events(self, warm: Recorded, cold: Recorded) -> None:
+        assert said(warm) == said(cold)
+        kinds = ("snapshot", "pass", "code")
+        assert {event["cached"] for event in warm.events if event["event"] in kinds} == {True}
+
+    def test_it_says_where_they_come_from(self, warm: Recorded, cold: Recorded) -> None:
+        (loaded,) = warm.of("cache", kind="recording")
+        (stored,) = (event for event in cold.of("cache", kind="recording") if event["key"] == loaded["key"])
+        assert (loaded["result"], stored["result"]) == ("load", "store")
+        assert loaded["factors"]["run"] == "run_001/rank_0_dp_0"
+        assert {event["cached_from"] for event in warm.of("snapshot")} == {loaded["seq"]}
 
     def test_all_came_from_the_cache(self, warm: Recorded) -> None:
         assert [event["result"] for event in warm.of("cache", kind="cutaway_model")] == ["load"]
@@ -176,6 +185,121 @@ class TestAWarm:
         pieces = [f"piece_0{n}" for n in range(0, 9, 2)]
         assert found == {(piece, span): "load" if piece in DISTINCT else "hit" for piece in pieces for span in RANGES}
 
-    def test_the_code_that_calls_the_pieces_is_there(self, warm: Recorded, cold: Recorded) -> None:
-        (now,), (then,) = (recording.of("code", kind="execution_code") for recording in (warm, cold))
-        assert code(warm, now) == code(cold, then) != []
+
+def start(path: Path, cache: Path, **config: Any) -> tuple[Recorded, CompilationCounter]:
+    """The first call of a small decoder over a cache, and what the compiler counted."""
+    model = decoder(layers=2, hidden=16)
+    compiled = cutaway.compile(model, {"splitting_ops": SPLITTING, "max_batch": 32, "cache_dir": cache, **config})
+    with another_cache(path.with_name("inductor"), "starts"), cutaway.record(path):
+        same(model, compiled, 16)
+    check(path)
+    assert recorded(path).of("error") == []
+    return recorded(path), counters_of(compiled)
+
+
+class TestOtherStarts:
+    """A cache that was moved, is read-only, damaged or older; pieces without their model."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recorded, Path]:
+        """A cold start, and the cache that it filled."""
+        path = tmp_path_factory.mktemp("first")
+        recording, counted = start(path / "cold", path / "cache")
+        assert counted.backend_compilations == 3
+        return recording, path / "cache"
+
+    @pytest.fixture
+    def cache(self, first: tuple[Recorded, Path], tmp_path: Path) -> Path:
+        """A copy of that cache."""
+        shutil.copytree(first[1], tmp_path / "cache")
+        return tmp_path / "cache"
+
+    def has_all(self, started: tuple[Recorded, CompilationCounter], cold: Recorded) -> None:
+        recording, counted = started
+        assert (counted.backend_compilations, counted.graphs_seen) == (0, 0)
+        assert tree(recording) == tree(cold)
+
+    def test_moved(self, first: tuple[Recorded, Path], cache: Path, tmp_path: Path) -> None:
+        self.has_all(start(tmp_path / "warm", cache), first[0])
+
+    def test_read_only(self, first: tuple[Recorded, Path], cache: Path, tmp_path: Path) -> None:
+        for path in [cache, *cache.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = sorted(cache.rglob("*"))
+        self.has_all(start(tmp_path / "warm", cache, read_only_cache=True), first[0])
+        assert sorted(cache.rglob("*")) == before
+
+    def test_torn(self, first: tuple[Recorded, Path], cache: Path, tmp_path: Path) -> None:
+        """What was kept of the model cannot be read: what was kept of each piece can."""
+        (kept,) = of_models(cache)
+        kept.write_bytes(kept.read_bytes()[:-100])
+        recording, counted = start(tmp_path / "warm", cache)
+        assert (counted.backend_compilations, counted.graphs_seen) == (0, 0)
+        assert recording.of("snapshot", stage="captured") == []
+        for piece in ("piece_00", "piece_02", "piece_04"):
+            where = {"piece": piece, "range": "1_32"}
+            (graph,) = recording.of("snapshot", stage="post_grad", **where)
+            (cold,) = first[0].of("snapshot", stage="post_grad", **where)
+            assert graph["graph"] == cold["graph"]
+        (event,) = recording.of("cache", kind="recording", result="refused")
+        assert "it is damaged" in event["factors"]["reason"]
+        said = "the graphs of all of it. A cache served it, and what was kept of it cannot be used: it is damaged"
+        assert f"- **not here**: {said}" in recording.read("backbone/index.md")
+
+    def test_of_another_entry(self, first: tuple[Recorded, Path], cache: Path, tmp_path: Path) -> None:
+        """The entry was written again by somebody who did not record."""
+        (kept,) = of_models(cache)
+        document = kept.with_name("binary.json")
+        document.write_text(document.read_text().replace('"tag": "backbone"', '"tag": "backbones"'))
+        recording, counted = start(tmp_path / "warm", cache)
+        assert counted.artifacts_refused == 1  # the store has a digest of it, too: it captures anew
+        assert [event["cached"] for event in recording.of("snapshot", stage="captured")] == [False]
+        assert counted.backend_compilations == 0
+        assert tree(recording) == tree(first[0])
+
+    def test_pieces_alone(self, first: tuple[Recorded, Path], cache: Path, tmp_path: Path) -> None:
+        """The model is captured anew, its pieces are not compiled: theirs alone is read back, under the new graphs."""
+        (kept,) = of_models(cache)
+        shutil.rmtree(kept.parent)
+        recording, counted = start(tmp_path / "warm", cache)
+        assert (counted.backend_compilations, counted.graphs_seen) == (0, 1)
+        assert tree(recording) == tree(first[0])
+        assert {event["cached"] for event in recording.of("snapshot", range=None)} == {False}
+        assert {event["cached"] for event in recording.of("snapshot", range="1_32")} == {True}
+        assert of_models(cache)  # it is kept again
+
+    def test_older_than_recording(self, tmp_path: Path) -> None:
+        model = decoder(layers=2, hidden=16)
+        config = {"splitting_ops": SPLITTING, "max_batch": 32, "cache_dir": tmp_path / "cache"}
+        with another_cache(tmp_path / "inductor", "starts"):
+            same(model, cutaway.compile(model, config), 16)
+        recording, counted = start(tmp_path / "warm", tmp_path / "cache")
+        assert (counted.backend_compilations, counted.graphs_seen) == (0, 0)
+        assert recording.of("snapshot") == []
+        for piece in ("piece_00", "piece_02", "piece_04"):
+            found = steps(recording, piece=piece, range="1_32")
+            assert found == ["output_code", "aot_graph_text", "post_grad_text"]
+        assert "cache_dir and TORCHINDUCTOR_CACHE_DIR set to empty folders" in recording.read("backbone/index.md")
+        assert [event["result"] for event in recording.of("cache", kind="recording")] == ["miss"] * 4
+
+    def test_a_larger_model_with_the_same_pieces(self, cache: Path, tmp_path: Path) -> None:
+        """Its last piece is that of the smaller one, under its own layers."""
+        model = decoder(layers=3, hidden=16)
+        config = {"splitting_ops": SPLITTING, "max_batch": 32, "cache_dir": cache}
+        compiled = cutaway.compile(model, config)
+        with another_cache(tmp_path / "inductor", "starts"), cutaway.record(tmp_path / "larger"):
+            same(model, compiled, 16)
+        check(tmp_path / "larger")
+        recording = recorded(tmp_path / "larger")
+        assert counters_of(compiled).backend_compilations == 0
+        (graph,) = recording.of("snapshot", stage="post_grad", piece="piece_06")
+        assert graph["cached"]
+        assert {"layers.2", "layers.2.mlp.down", "norm", "head"} <= set(graph["layers"])
+        assert not any(layer.startswith(("layers.0", "layers.1")) for layer in graph["layers"])
+
+
+def of_models(cache: Path) -> list[Path]:
+    """What is kept of whole models."""
+    kept = sorted(cache.rglob("*.recorded.zip"))
+    return [path for path in kept if b'"of": "compilation"' in zipfile.ZipFile(path).read("kept.json")]
