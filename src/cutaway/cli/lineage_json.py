@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from cutaway.dump.lineage import Lineage, Member, Way
+from cutaway.dump.lineage import Lineage, Member, Step, Way
 
 
 def lineage_shape(found: Lineage) -> dict[str, Any]:
@@ -35,6 +35,19 @@ def _place(member: Member) -> dict[str, Any]:
     }
 
 
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "selector": step.selector,
+        "leaf": step.leaf,
+        "stage": step.stage,
+        "phase": step.phase,
+        "piece": step.piece,
+        "range": step.range,
+        "compiled_with": step.compiled_with,
+        "nodes": [asdict(node) for node in step.nodes],
+    }
+
+
 def _way(way: Way) -> dict[str, Any]:
     return {
         "compilation": way.compilation,
@@ -52,7 +65,7 @@ def _way(way: Way) -> dict[str, Any]:
             }
             for node in way.captured
         ],
-        "steps": [asdict(step) for step in way.steps],
+        "steps": [_step(step) for step in way.steps],
         "kernels": [{"call": call.name, **asdict(call)} for call in way.kernels],
         "gone": [asdict(gone) for gone in way.gone],
         "ends": way.ends,

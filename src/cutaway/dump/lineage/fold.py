@@ -54,7 +54,7 @@ class Course:
     def changing(self) -> list[Step]:
         """The steps whose nodes are not just those of the step before."""
         pairs = zip([self.before, *self.steps], self.steps, strict=False)
-        return [step for before, step in pairs if before is None or operators(step) != operators(before)]
+        return [step for before, step in pairs if before is None or step.operators != before.operators]
 
 
 def courses(way: Way) -> list[Course]:
@@ -82,7 +82,7 @@ def _last(found: Mapping[Place, Course], place: Place) -> Step | None:
 
 def course_form(course: Course) -> object:
     """What changes, and the kernels. Which pass does it counts where a range has its graph to itself: from AOT on."""
-    changes = [(step.leaf if step.phase else "", operators(step)) for step in course.changing]
+    changes = [(step.leaf if step.phase else "", step.operators) for step in course.changing]
     kernels = [(kernel_pattern(call.kernel), tuple(node.operator for node in call.nodes)) for call in course.kernels]
     return (tuple(changes), tuple(kernels))
 
@@ -90,8 +90,3 @@ def course_form(course: Course) -> object:
 def kernel_pattern(kernel: str) -> str:
     """A kernel's name without its number in the code."""
     return _NUMBERED.sub("", kernel)
-
-
-def operators(step: Step) -> tuple[str, ...]:
-    """What a step's nodes call."""
-    return tuple(node.operator for node in step.nodes)

@@ -8,6 +8,7 @@ from cutaway.dump.lineage.calls import Call, Calls
 from cutaway.dump.lineage.result import Captured, Gone, KernelCall, Line, Step, StepNode, Way
 from cutaway.dump.lineage.trail import Ids, Spot, Trail
 from cutaway.dump.schema import Source
+from cutaway.dump.snapshot import Snapshot
 
 LAST = "post_grad"
 SPLIT = "after_split"
@@ -29,6 +30,7 @@ class Follower:
         self._stage = stage
         self._step_nodes: dict[tuple[str, str | None, int], StepNode] = {}
         self._texts: dict[tuple[str, int], tuple[str, str, str]] = {}
+        self._operators: dict[tuple[str, Ids], tuple[str, ...]] = {}
         self._unknown_origins: dict[str, bool] = {}
         self._calls_of_pieces: dict[tuple[str, str | None], Mapping[str, int]] = {}
         self.last: dict[str, Spot] = {}
@@ -48,11 +50,10 @@ class Follower:
             table = trail.table(spot.snapshot)
             lines = tuple(line(table.source(node)) for node in nodes)
             layers = tuple(layer_of(trail.path(spot, node)) for node in nodes)
-        here = tuple(self._node(spot, number) for number in sorted(ids))
         return Way(
             compilation=spot.snapshot.compilation or "",
             start=self.title(spot, None, ids),
-            nodes=here,
+            nodes=self._nodes(spot, ids),
             captured=captured,
             lines=tuple(dict.fromkeys(each for each in lines if each is not None)),
             layers=tuple(dict.fromkeys(each for each in layers if each)),
@@ -125,19 +126,31 @@ class Follower:
 
     def _step(self, spot: Spot, ids: Ids) -> Step:
         snapshot = spot.snapshot
-        nodes = tuple(self._node(spot, number) for number in sorted(ids))
+        if (snapshot.graph, ids) not in self._operators:
+            numbers = sorted(ids)
+            texts = tuple(self._text(snapshot, number)[1] for number in numbers)
+            self._operators[snapshot.graph, ids] = texts
         where = (snapshot.stage, snapshot.phase, spot.piece, snapshot.range, spot.compiled_with)
-        return Step(snapshot.selector, spot.leaf, *where, nodes)
+        operators = self._operators[snapshot.graph, ids]
+        return Step(snapshot.selector, spot.leaf, *where, operators, lambda: self._nodes(spot, ids))
+
+    def _nodes(self, spot: Spot, ids: Ids) -> tuple[StepNode, ...]:
+        return tuple(self._node(spot, number) for number in sorted(ids))
 
     def _node(self, spot: Spot, number: int) -> StepNode:
         key = (*spot.key, number)
         if key not in self._step_nodes:
-            node = self._trail.table(spot.snapshot).nodes[number]
-            of_graph = (spot.snapshot.graph, number)
-            if of_graph not in self._texts:
-                self._texts[of_graph] = (node.name, node.operator, node.type)
-            self._step_nodes[key] = StepNode(*self._texts[of_graph], layer_of(self._trail.path(spot, node)))
+            path = self._trail.path(spot, self._trail.table(spot.snapshot).nodes[number])
+            self._step_nodes[key] = StepNode(*self._text(spot.snapshot, number), layer_of(path))
         return self._step_nodes[key]
+
+    def _text(self, snapshot: Snapshot, number: int) -> tuple[str, str, str]:
+        """Name, operator and type of a node."""
+        key = (snapshot.graph, number)
+        if key not in self._texts:
+            node = self._trail.table(snapshot).nodes[number]
+            self._texts[key] = (node.name, node.operator, node.type)
+        return self._texts[key]
 
     def _kernels(self, reached: Reached) -> Iterable[KernelCall]:
         for spot, ids in reached:

@@ -8,7 +8,7 @@ Lineage ── Way ─┬─ captured nodes: where they stand in the model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -66,7 +66,7 @@ class Captured(StepNode):
     layers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """What the nodes are after a stage.
 
@@ -75,7 +75,8 @@ class Step:
         leaf: the last component of its selector: the stage, and for a pass its number and name.
         stage, phase, piece, range: as in the snapshot; the piece whose layers are meant.
         compiled_with: the equal piece whose snapshot this is, when the piece was compiled with it.
-        nodes: those that belong to the lineage, in graph order.
+        operators: what the nodes call.
+        make_nodes: makes `nodes`; most steps are only compared by their operators.
     """
 
     selector: str
@@ -85,7 +86,13 @@ class Step:
     piece: str | None
     range: str | None
     compiled_with: str | None
-    nodes: tuple[StepNode, ...]
+    operators: tuple[str, ...]
+    make_nodes: Callable[[], tuple[StepNode, ...]] = field(repr=False)
+
+    @cached_property
+    def nodes(self) -> tuple[StepNode, ...]:
+        """The nodes that belong to the lineage, in graph order."""
+        return self.make_nodes()
 
     @property
     def place(self) -> tuple[str | None, str | None, str | None]:
@@ -267,13 +274,10 @@ class Lineage:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The stages, with the nodes that they have of any way."""
-        found: dict[tuple[str, str | None], Step] = {}
+        found: dict[tuple[str, str | None], list[Step]] = {}
         for step in (step for way in self.ways for step in way.steps):
-            key = (step.selector, step.piece)
-            known = found.get(key)
-            nodes = step.nodes if known is None else tuple(dict.fromkeys((*known.nodes, *step.nodes)))
-            found[key] = replace(step, nodes=nodes)
-        return tuple(found.values())
+            found.setdefault((step.selector, step.piece), []).append(step)
+        return tuple(map(_united, found.values()))
 
     @cached_property
     def kernels(self) -> tuple[KernelCall, ...]:
@@ -289,6 +293,12 @@ class Lineage:
                 call = replace(call, nodes=nodes, others=others)
             found[key] = call
         return tuple(found.values())
+
+
+def _united(steps: Sequence[Step]) -> Step:
+    """One step with the nodes of all of these, which are of one snapshot."""
+    nodes = tuple(dict.fromkeys(node for step in steps for node in step.nodes))
+    return replace(steps[0], operators=tuple(node.operator for node in nodes), make_nodes=lambda: nodes)
 
 
 def _once(ways: Iterable[Way], of: Callable[[Way], Sequence[T]]) -> tuple[T, ...]:

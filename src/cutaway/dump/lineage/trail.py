@@ -76,6 +76,7 @@ class Trail:
         self._paths: dict[tuple[str, str | None, int], tuple[str, ...]] = {}
         self._names: dict[tuple[str, str | None], Mapping[str, str]] = {}
         self._spots: dict[tuple[str, str | None], list[Spot]] = {}
+        self._followed: dict[tuple[str, Ids], list[tuple[int, Ids]]] = {}
         self._roots: dict[tuple[str, str | None], Sequence[Ids]] = {}
         self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
         for compilation in dump:
@@ -292,12 +293,15 @@ class Trail:
         owner = spot.snapshot if spot.change is not None or spot.snapshot.stage != "piece" else None
         if owner is None:
             return [(each, became) for each in spots if (became := self._stemming(each.snapshot, ids))]
-        fork = self._fork(owner)
-        found: dict[int, set[int]] = {}
-        for number in ids:
-            for place, node in fork.get(number, ()):
-                found.setdefault(place, set()).add(node)
-        return [(spots[place], frozenset(found[place])) for place in sorted(found)]
+        known = self._followed.get((owner.selector, ids))
+        if known is None:
+            fork = self._fork(owner)
+            found: dict[int, set[int]] = {}
+            for number in ids:
+                for place, node in fork.get(number, ()):
+                    found.setdefault(place, set()).add(node)
+            known = self._followed[owner.selector, ids] = [(place, frozenset(found[place])) for place in sorted(found)]
+        return [(spots[place], became) for place, became in known]
 
     def _stemming(self, snapshot: Snapshot, ids: Ids) -> Ids:
         """The nodes of a snapshot that stem from these of the one before it."""
