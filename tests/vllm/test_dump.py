@@ -292,6 +292,9 @@ class TestProviders:
         assert lowered["providers"] == before["providers"]
         assert not [n for n in table(recorded, lowered["graph"])["nodes"] if n["target"].startswith("vllm_ir")]
 
+    def test_so_there_is_nothing_to_find(self, recorded: Finished) -> None:
+        assert [event for event in recorded.events if event.get("kind") == "finding"] == []
+
     def test_stand_in_the_structured_text(self, recorded: Finished) -> None:
         (path,) = recorded.process.glob("backbone/*.piece_02/00.piece.layers.txt")
         lines = [line for line in path.read_text().splitlines() if " = ir.rms_norm(" in line]
