@@ -46,6 +46,7 @@ class Shape:
         gap: what the innermost stride is.
         offset: where in its memory it begins.
         base: the number of another input whose memory it lies in.
+        device: where; it need not be there.
     """
 
     sizes: tuple[Size, ...]
@@ -54,6 +55,7 @@ class Shape:
     gap: int = 1
     offset: int = 0
     base: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -201,10 +203,11 @@ def _tensor(mode: FakeTensorMode, shape: Shape, symbols: Sequence[Any], others: 
     with mode:
         if shape.base is not None:
             return torch.as_strided(others[shape.base], sizes, strides, shape.offset)
-        whole = torch.empty_strided(sizes, strides, dtype=shape.dtype)
+        whole = torch.empty_strided(sizes, strides, dtype=shape.dtype, device=shape.device)
         if not shape.offset:
             return whole
-        return torch.empty(stride + shape.offset, dtype=shape.dtype).as_strided(sizes, strides, shape.offset)
+        memory = torch.empty(stride + shape.offset, dtype=shape.dtype, device=shape.device)
+        return memory.as_strided(sizes, strides, shape.offset)
 
 
 def _arguments(

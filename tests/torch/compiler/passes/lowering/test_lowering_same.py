@@ -63,6 +63,8 @@ def programs(draw: st.DrawFn) -> Program:
         inputs.append(first)
     elif other == "view":
         inputs.append(Shape(first.sizes, first.dtype, first.order, first.gap, first.offset, base=0))
+    device = draw(st.sampled_from(("cpu", "cpu", "cuda:1")))
+    inputs = [dataclasses.replace(shape, device=device) for shape in inputs]
     second = Input(0) if other == "same" else Input(2)
     x, weight = Input(0), Input(1)
     dtype = st.sampled_from((torch.int32, torch.float64, torch.bool))
@@ -81,7 +83,7 @@ def programs(draw: st.DrawFn) -> Program:
         "given_back": Called(ops.lowering_given_back, (x,)),
         "shaped": Called(ops.lowering_shaped, (x, number)),
         "cast": Called(ops.lowering_cast, (x, draw(dtype), draw(st.sampled_from(("up", "down"))))),
-        "made": Called(ops.lowering_made, (x, torch.device("cpu"))),
+        "made": Called(ops.lowering_made, (x, torch.device(device))),
         "halved": Called(ops.lowering_halved, (x, second, draw(NUMBERS))),
         "nested": Called(ops.lowering_nested, (x, weight)),
     }

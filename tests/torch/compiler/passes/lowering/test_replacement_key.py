@@ -63,6 +63,10 @@ def shaped(size: Any, x: Shape = ROWS, **facts: Any) -> Program:
     return of(ops.lowering_shaped, Input(0), size, inputs=(x,), **facts)
 
 
+def on(device: str, shape: Shape) -> Shape:
+    return replace(shape, device=device)
+
+
 def rows(symbol: Symbol) -> Program:
     return norm(ROWS, symbols=(symbol,))
 
@@ -88,6 +92,11 @@ APART: dict[str, tuple[Program, Program]] = {
         norm(replace(FLAT, dtype=torch.bfloat16)),
     ),
     "the dtype of the weight": (norm(), norm(weight=replace(WEIGHT, dtype=torch.bfloat16))),
+    "the device": (norm(), norm(on("cuda:0", FLAT), on("cuda:0", WEIGHT))),
+    "which device of a kind": (
+        norm(on("cuda:1", FLAT), on("cuda:1", WEIGHT)),
+        norm(on("cuda:0", FLAT), on("cuda:0", WEIGHT)),
+    ),
     "no weight": (norm(), of(ops.lowering_norm, Input(0), None, 1e-5)),
     "one constant": (norm(), of(ops.lowering_norm, Input(0), Input(1), 1e-6)),
     "an int for a float": (gated(1.0), gated(1)),
