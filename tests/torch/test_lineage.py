@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import nothing_compiled
 from torch import fx
 from torch._inductor import config
 from torch._inductor.custom_graph_pass import CustomGraphPass
@@ -87,8 +86,9 @@ class Fusions(CustomGraphPass):
 def _dump(tmp_path_factory: pytest.TempPathFactory) -> Dump:
     path, fusions, model = tmp_path_factory.mktemp("lineage"), Fusions(), Decoder()
     x = torch.randn(7, WIDTH, generator=torch.Generator().manual_seed(1))
-    with nothing_compiled("lineage"), torch.no_grad(), cutaway.record(path):
-        with config.patch(post_grad_custom_pre_pass=fusions):
+    torch._dynamo.reset()
+    with torch.no_grad(), cutaway.record(path):
+        with torch.compiler.config.patch(cache_key_tag="lineage"), config.patch(post_grad_custom_pre_pass=fusions):
             result = torch.compile(model)(x)
         torch.testing.assert_close(result, model(x))
     assert fusions.count >= 11  # nine norms, two gates
