@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "compare": {},
     "find": {"ignore_unknown_options": True},
     "lineage": {},
+    "replay": {},
     "verify": {},
     "ops": {},
 }

@@ -53,9 +53,11 @@ class Locator:
         self.writes = writes
         self.known: dict[str, tuple[str, Comparison]] = {}
         self.of_reference: dict[str, Comparison] = {}
+        self.instead: dict[str, list[tuple[str, Comparison]]] = {}
         for one, two, comparison in compared:
             if comparison.verdict in ("skipped", "unwritten") or two in ignored:
                 continue
+            self.instead.setdefault(two, []).append((one, comparison))
             if two not in self.known or comparison.fine:
                 self.known[two] = one, comparison
             if one not in self.of_reference or comparison.fine:
@@ -76,6 +78,10 @@ class Locator:
         order = {name: place for place, name in enumerate(self.other.lines)}
         first = min(parted, key=lambda name: order[name])
         one, comparison = self.known[first]
+        for read in self.other.before(first):  # it is right by itself, but stands in the place of something else
+            for left, instead in self.instead.get(read, ()):
+                if not fine(instead) and left in self.reference.before(one):
+                    return Parting((left, read), instead, before=self._between(0, left, fine))
         return Parting(
             (one, first),
             comparison,

@@ -9,6 +9,7 @@ from cutaway.dump.diff import Diff, chain, diff
 from cutaway.dump.diff.course import stems
 from cutaway.dump.schema import Node, NodeTable, Size
 from cutaway.errors import ReplayError
+from cutaway.replay.groups import groups
 from cutaway.replay.job import End, Given
 from cutaway.replay.subject import Subject, inputs_of
 
@@ -61,12 +62,13 @@ class _Paired:
         (self.part,) = found.parts
         self.found = found
         self.one, self.two = self.part.tables  # the reference may be a part of its graph
-        self.ids_of_one = {node.id: node for node in self.one.nodes}
         self.ids_of_two = {node.id: node for node in self.two.nodes}
         whole = reference.table
         assert whole is not None, "a snapshot has a table"
         self.whole = whole
         self.whole_ids = {node.id: node for node in whole.nodes}
+        steps = chain(self.part.before, self.part.after)
+        self.stems = stems(steps) if steps is not None else None
         self.places = {node.name: place for place, node in enumerate(inputs_of(whole))}
 
     def pairs(self) -> Pairs:
@@ -87,9 +89,10 @@ class _Paired:
         ids = list(self.part.matching.pairs)
         for rewrite in self.found.rewrites:
             ids += [(old, new) for place in rewrite.places for _, old, new in place.uses]
+        ids += groups(self.whole, self.two, self.stems) if self.stems is not None else []
         names: dict[tuple[str, str], None] = {}
         for left, right in ids:
-            one, two = self.ids_of_one.get(left), self.ids_of_two.get(right)
+            one, two = self.whole_ids.get(left), self.ids_of_two.get(right)
             if one is not None and two is not None:
                 names[one.name, two.name] = None
         known = self.reference.raw.lines, self.other.raw.lines
@@ -119,11 +122,9 @@ class _Paired:
 
     def _origins(self) -> dict[int, Node]:
         """For each input of the other graph, the one node of the reference that it stems from."""
-        steps = chain(self.part.before, self.part.after)
-        found = stems(steps) if steps is not None else None
-        if found is None:
+        if self.stems is None:
             return {}
-        pairs = zip(self.two.nodes, found, strict=True)
+        pairs = zip(self.two.nodes, self.stems, strict=True)
         return {node.id: self.whole.nodes[min(some)] for node, some in pairs if len(some) == 1}
 
     def _begin(self) -> str | None:

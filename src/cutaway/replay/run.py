@@ -19,6 +19,7 @@ from cutaway.replay.sizes import check_sizes
 from cutaway.replay.subject import Subject
 
 Compiled = Literal["compiled"]
+COMPILED: Compiled = "compiled"
 MEMORY = 1 << 30
 """Bytes of a reference's values that are held at a time."""
 
@@ -72,7 +73,7 @@ def replay(
     """
     options = options or Options()
     subject = graph if isinstance(graph, Subject) else Subject.of(graph)
-    if against is None or against == "compiled":
+    if against is None or against == COMPILED:
         return _one(subject, options, compiled=against is not None)
     reference = against if isinstance(against, Subject) else Subject.of(against)
     return _two(reference, subject, options)
@@ -85,7 +86,7 @@ def _one(subject: Subject, options: Options, compiled: bool) -> Replayed:
     answer = _answer(Job(graphs=[graph], compiled=compiled), options)
     known = [(name, name, one) for name, one in zip(answer.inside, answer.values, strict=False) if one is not None]
     return _Told(subject, subject, answer, known).told(
-        against="compiled" if compiled else None,
+        against=COMPILED if compiled else None,
         sizes=chosen.sizes,
         seed=options.seed,
         inputs=len(subject.raw.inputs),
@@ -189,7 +190,8 @@ class _Told:
         compared = self._results(results, random)
         locator = Locator(self.reference.raw, self.subject.raw, self.known, random, self.writes)
         part = self._first(locator, compared, lambda one: one.fine)
-        differ = self._first(locator, compared, lambda one: one.fine and one.verdict != "close")
+        told = against != COMPILED or bool(self.answer.inside)  # what compiled code computes inside is only asked then
+        differ = self._first(locator, compared, lambda one: one.fine and one.verdict != "close") if told else None
         return Replayed(
             name=self.subject.name,
             against=against,
@@ -210,7 +212,7 @@ class _Told:
     def _random(self, against: str | None) -> set[str]:
         """Nodes of the other graph that depend on random numbers which the two draw differently."""
         drawn = [{name.partition("/")[0] for name in run.random} for run in self.runs]
-        if against == "compiled":  # compiled code has generators of its own
+        if against == COMPILED:  # compiled code has generators of its own
             return descendants(self.subject.raw, drawn[0], self.writes[0])
         alike = {(one, two) for one, two, compared in self.known if compared.fine}
         ours = drawn[0] - {one for one, two in alike if two in drawn[1]}

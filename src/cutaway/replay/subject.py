@@ -16,13 +16,14 @@ class NodeRef:
 
     Attributes:
         name: in the raw file, and in the node table.
-        line: of the raw file.
+        line: of the raw file, and `where` it stands, such as `00.captured.py:31`.
         layer: "fqn: class" of the innermost layer; None when unknown.
         source: the line of the model's Python; None when unknown.
     """
 
     name: str
     line: str
+    where: str = ""
     layer: str | None = None
     source: Source | None = None
 
@@ -61,13 +62,15 @@ class Subject:
 
     def node(self, name: str) -> NodeRef:
         """One of its nodes."""
-        line = self.raw.lines[name].text if name in self.raw.lines else ""
+        known = self.raw.lines.get(name)
+        line = known.text if known is not None else ""
+        where = f"{self.raw.title.rpartition('/')[2]}:{known.number}" if known is not None else ""
         table = self.table
         node = next((node for node in table.nodes if node.name == name), None) if table is not None else None
         if table is None or node is None:
-            return NodeRef(name, line)
+            return NodeRef(name, line, where)
         path = table.layer(node)
-        return NodeRef(name, line, path[-1] if path else None, table.source(node))
+        return NodeRef(name, line, where, path[-1] if path else None, table.source(node))
 
 
 def inputs_of(table: NodeTable) -> list[Node]:
