@@ -2,8 +2,8 @@
 
 Graphs of `rms_norm` nodes, each with a weight of its own, as Inductor hands them over: fake values, layers, source
 lines, notes of where a node was traced from. vLLM's op is its own, with its native implementation; Cutaway's is one
-with the same body. Both passes run in one process and take turns; each takes a graph of its own, which is built beforehand.
-Times are of the processor, so that what else the machine does counts little.
+with the same body. Both passes run in one process and take turns; each takes a graph of its own, which is built
+beforehand. Times are of the processor, so that what else the machine does counts little.
 
     python benchmarks/lowering.py --nodes 1 3 32 128 --repeat 7
 """

@@ -160,7 +160,7 @@ def standalone_compile(graph: fx.GraphModule, inputs: Sequence[Any], **options: 
     return inductor.standalone_compile(graph, list(inputs), **options)
 
 
-def inductor_compile(graph: fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+def inductor_compile(graph: fx.GraphModule, inputs: Sequence[Any]) -> Any:
     """A graph compiled for these inputs, for this process alone (torch/_inductor/__init__.py)."""
     import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
 
