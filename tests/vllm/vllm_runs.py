@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,8 @@ class Run:
         engine: "inside" this process, or in a process that vLLM starts by "spawn" or "fork".
         platform: whether vLLM's own compiler runs (the demo platform) or what it does on a CPU as shipped.
         cache_of: begin with the cache that this other run has left; None for an empty one.
+        moved: begin with a copy of it, in another folder, instead.
+        without: what of the copy is taken away first, as a glob.
         version: an older vLLM, from the folder that `make env-vllm` makes.
         odd_layer: the decoder layer that is not like the others; None for none.
         environment: further variables.
@@ -46,6 +49,8 @@ class Run:
     engine: str = "inside"
     platform: bool = True
     cache_of: str | None = None
+    moved: bool = False
+    without: str | None = None
     version: str | None = None
     odd_layer: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -62,6 +67,9 @@ RUNS: dict[str, Run] = {
     "odd_layer": Run("--layers 6", odd_layer=3),
     "two_ranks": Run("--tensor-parallel 2", engine="spawn"),
     "warm": Run(BASE, cache_of="recorded"),
+    "warm_moved": Run(BASE, cache_of="recorded", moved=True),
+    "warm_pieces": Run(BASE, cache_of="recorded", moved=True, without="**/rank_0_0/model*"),
+    "warm_two_ranks": Run("--tensor-parallel 2", engine="spawn", cache_of="two_ranks"),
     "warm_over_unrecorded": Run(BASE, cache_of="unrecorded"),
     "unrecorded_over_recorded": Run(BASE, dump=None, cache_of="recorded"),
     "depyf_over_recorded": Run(BASE, cache_of="recorded", environment={"CUTAWAY": "0"}),
@@ -168,9 +176,11 @@ class Runner:
     def _make(self, name: str) -> Finished:
         run = RUNS[name]
         folder = self.folder / name
-        cache = self.get(run.cache_of).cache if run.cache_of else folder / "cache"
+        cache = self.get(run.cache_of).cache if run.cache_of and not run.moved else folder / "cache"
         if not (folder / "times.json").exists():
             folder.mkdir(parents=True)
+            if run.cache_of and run.moved:
+                _copy(self.get(run.cache_of).cache, cache, run.without)
             started = time.monotonic()
             self._run(run, folder, cache)
             (folder / "cache_files.json").write_text(json.dumps(_files(cache)))
@@ -217,6 +227,12 @@ def _environment(run: Run, folder: Path, cache: Path) -> dict[str, str]:
     if run.version:
         environment["PYTHONPATH"] = str(older_vllm(run.version))
     return environment | dict(run.environment)
+
+
+def _copy(cache: Path, to: Path, without: str | None) -> None:
+    shutil.copytree(cache, to)
+    for path in to.glob(without) if without else ():
+        path.unlink()
 
 
 def _files(folder: Path) -> dict[str, int]:

@@ -8,5 +8,5 @@
     file.py       the file: a zip of plain text, its digests checked; nothing in it is ever executed
 
 An entry is a whole model (vLLM's AOT artifact, our compiler's kept model), a piece for a range, or a graph in
-Inductor's own cache. docs/decisions/0012-kept-recordings.md says why it is done so.
+Inductor's own cache. docs/decisions/0013-kept-recordings.md says why it is done so.
 """
