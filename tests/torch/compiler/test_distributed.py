@@ -64,6 +64,7 @@ def test_both_captured_one_graph(folder: Path) -> None:
         event["graph"]
         for rank in range(RANKS)
         for event in recorded(folder / "dump", process=f"rank_{rank}_dp_0").of("snapshot", stage="captured")
+        if not event["cached"]  # the second model is a warm start, whose graphs are written again
     ]
     assert len(graphs) == RANKS
     assert len(set(graphs)) == 1
