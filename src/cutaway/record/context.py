@@ -80,6 +80,10 @@ class Host:
         """The run's configuration as JSON values, for ``context.json``."""
         return {}
 
+    def is_trial(self) -> bool:
+        """Whether the call that goes on is one with made-up inputs, by which an engine measures or warms up."""
+        return False
+
     def provider(self, node: fx.Node) -> str | None:
         """The provider that a node of the host's IR will be lowered to, or None when it is not an IR node."""
         return None

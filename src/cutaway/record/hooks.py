@@ -27,6 +27,7 @@ from cutaway import torch_internals
 from cutaway.record import output_code
 from cutaway.record.compilation import Scope
 from cutaway.record.context import where
+from cutaway.record.inputs import InputSaver
 from cutaway.record.kept.keep import keep_artifact
 from cutaway.record.kept.loading import Loading
 from cutaway.record.kept.place import Place, in_inductors_cache
@@ -93,6 +94,8 @@ class Hooks:
         }
         self.graphs: list[GraphHandler] = []
         self.sink: CodeHandler | None = None
+        limit = recorder.settings.save_inputs
+        self.inputs = InputSaver(recorder, limit) if limit is not None else None
         self._undo: list[Callable[[], None]] = []
         self._late: dict[str, Callable[[], Callable[[], None] | None]] = {}
         self._open_passes = threading.local()
@@ -129,6 +132,8 @@ class Hooks:
     def remove(self) -> None:
         """Take every hook out, in reverse order."""
         self._late.clear()
+        if self.inputs is not None:
+            self.inputs.stop()
         while self._undo:
             self._undo.pop()()
 
@@ -425,7 +430,7 @@ class Hooks:
         post_grad = getattr(graph, "inductor_post_grad_graph_str", None)
         aot_graph = vars(self._graph_texts).pop("backward" if backward else "forward", None)
         key = getattr(graph, "_fx_graph_cache_key", None)
-        generated = Generated(source, post_grad, aot_graph, key)
+        generated = Generated(source, post_grad, aot_graph, key, graph)
         if self.sink is not None and self.sink(generated):
             return
         made_as = getattr(graph, "fx_kwargs", None) or {}
@@ -433,6 +438,7 @@ class Hooks:
         if self.load is None:
             self._generated(generated, backward, is_inference)
         else:
+            self.watch_inputs(generated)
             self.load.codes.append(generated)
             self.load.later(lambda: self._generated(generated, backward, is_inference))
 
@@ -444,6 +450,8 @@ class Hooks:
         elif cached and scope.phase is None and is_inference is not None:
             scope.phase = "inference" if is_inference else "forward"
         scope.generating = False
+        if self.load is None:
+            self.watch_inputs(generated, scope)
         key = generated.key or (torch_internals.aot_key_of_load() if cached else scope.aot_key)
         place = in_inductors_cache(key, backward)
         if cached:
@@ -452,6 +460,11 @@ class Hooks:
         self.write_output_code(scope, generated, cached)
         if place is not None:
             keep_artifact(self.recorder, self.recorder.current(), scope, place)
+
+    def watch_inputs(self, generated: Generated, scope: Scope | None = None) -> None:
+        """Keep an artifact's real inputs at its first call, when the recording wants them; it belongs to this place."""
+        if self.inputs is not None and generated.graph is not None:
+            self.inputs.watch(generated.graph, torch_internals.phase_of_artifact(generated.graph), scope)
 
     def _served(self, scope: Scope, generated: Generated, place: Place | None) -> None:
         """A cache has served an artifact: what was kept of it, or else what it holds itself."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 from cutaway.torch_internals import KernelNodes
 
@@ -31,12 +32,14 @@ class Generated:
         post_grad: its last graph as text.
         aot_graph: the graph that AOTAutograd made, as text, when the artifact came out of AOTAutograd's cache.
         key: of Inductor's cache.
+        graph: the artifact itself.
     """
 
     source: str
     post_grad: str | None = None
     aot_graph: str | None = None
     key: str | None = None
+    graph: Any = field(default=None, compare=False, repr=False)
 
     @cached_property
     def digest(self) -> str:

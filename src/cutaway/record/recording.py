@@ -16,6 +16,7 @@ from cutaway.errors import UsageError
 from cutaway.record.context import Host
 from cutaway.record.filters import Filters, Globs
 from cutaway.record.hooks import Hooks
+from cutaway.record.limits import parse_bytes
 from cutaway.record.recorder import Recorder
 from cutaway.record.session import Settings
 from cutaway.record.writer import RUN_VARIABLE, claim_run
@@ -86,6 +87,7 @@ def record(
     pieces: Globs = None,
     functions: Globs = None,
     max_bytes: int | None = None,
+    save_inputs: int | str | None = None,
 ) -> Recording:
     """Record every ``torch.compile`` in this process, as a context manager or a decorator.
 
@@ -103,9 +105,12 @@ def record(
         pieces: globs over names of pieces (``piece_0*``).
         functions: globs over names of compilations or qualified names of functions.
         max_bytes: write no more files once they add up to this many bytes (events go on).
+        save_inputs: keep the real inputs of each compiled graph at its first call, for ``cutaway replay``, in at most
+            so much memory in all (``"256MB"``, or a number of bytes); weights are among them. None for not at all.
 
     Raises:
-        UsageError: for a stage that does not exist, or a ``max_bytes`` that is not positive.
+        UsageError: for a stage that does not exist, a ``max_bytes`` that is not positive, or a ``save_inputs`` that is
+            no amount.
     """
     if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]  (users' mistakes)
         cure = 'write @cutaway.record("dump/") or with cutaway.record("dump/"):'
@@ -114,7 +119,8 @@ def record(
     if wrong or (max_bytes is not None and max_bytes <= 0):
         raise UsageError(f"max_bytes is {max_bytes!r}", "it is a number of bytes", "pass a positive number, or None")
     filters = Filters.of(stages, passes, pieces, functions)
-    return Recording(Settings(Path(path).absolute(), filters, max_bytes))  # wherever the program goes meanwhile
+    kept = None if save_inputs is None else parse_bytes(str(save_inputs), "save_inputs")
+    return Recording(Settings(Path(path).absolute(), filters, max_bytes, kept))  # wherever the program goes meanwhile
 
 
 @dataclass
@@ -132,12 +138,15 @@ _process: list[Process] = []
 def record_process(path: str | os.PathLike[str], host: Host | None = None) -> Process:
     """Record this process until it ends, joining the run of the process that started it; a second call joins too.
 
-    ``CUTAWAY_ONLY`` (see :meth:`Filters.parse`) and ``CUTAWAY_MAX_BYTES`` say which part.
+    ``CUTAWAY_ONLY`` (see :meth:`Filters.parse`) and ``CUTAWAY_MAX_BYTES`` say which part; ``CUTAWAY_SAVE_INPUTS`` (such
+    as ``256MB``) has the real inputs of compiled graphs kept, too.
     """
     if not _process:
         limit = _limit(os.environ.get("CUTAWAY_MAX_BYTES", ""))
         filters = Filters.parse(os.environ.get("CUTAWAY_ONLY", ""))
-        recording = Recording(Settings(Path(path).absolute(), filters, limit, share_run=True), host)
+        inputs = os.environ.get("CUTAWAY_SAVE_INPUTS", "")
+        kept = parse_bytes(inputs, "CUTAWAY_SAVE_INPUTS") if inputs else None
+        recording = Recording(Settings(Path(path).absolute(), filters, limit, kept, share_run=True), host)
         _claim_run(Path(path).absolute())
         recorder, hooks = recording.start()
         _process.append(Process(recorder, hooks))

@@ -36,7 +36,7 @@ from cutaway.record.writer import DumpWriter, claim_folder, claim_run
 
 SCHEMA = 1
 _INDEX_SECONDS = 1.0
-_TAKEN = ("nodes",)  # the folder of the node tables
+_TAKEN = ("nodes", "inputs")  # folders of the process's own
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,14 @@ class Settings:
         path: the dump's root folder.
         filters: which part to record.
         max_bytes: stop writing files once they add up to this many bytes; None for no limit.
+        save_inputs: keep the real inputs of compiled graphs, in at most so many bytes; None for not at all.
         share_run: join the run of the process that started this one (``CUTAWAY_DUMP``, vLLM's processes).
     """
 
     path: Path
     filters: Filters = field(default_factory=Filters)
     max_bytes: int | None = None
+    save_inputs: int | None = None
     share_run: bool = False
 
 
@@ -251,6 +253,11 @@ class Session:
     def compiled_as(self, compile_id: str) -> Compilation | None:
         """The compilation that Dynamo knows by this id."""
         return self._by_compile_id.get(compile_id)
+
+    def find(self, name: str | None, compile_id: str | None) -> Compilation | None:
+        """The compilation that Dynamo or a host knows by this."""
+        known = self._by_compile_id.get(compile_id or "")
+        return known or self.compilations.get(safe_name(name) if name else "")
 
     def known(self) -> Compilation | None:
         """The compilation on this thread, if one has begun."""

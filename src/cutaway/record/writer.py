@@ -80,12 +80,12 @@ class DumpWriter:
                 os.close(self._manifest)
                 self._manifest = -1
 
-    def write(self, kind: str, path: str, text: str, *, announce: bool = True) -> dict[str, Any] | None:
+    def write(self, kind: str, path: str, text: str | bytes, *, announce: bool = True) -> dict[str, Any] | None:
         """Write ``text`` to ``path`` (relative) and return its manifest entry; None when it was left out.
 
         Raises OSError when the disk refuses; nothing half-written stays behind.
         """
-        content = text.encode("utf-8", "backslashreplace")
+        content = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
         with self._lock:
             if self.failure is not None or self._full(len(content), announce):
                 self.files_left_out += 1

@@ -63,6 +63,7 @@ from cutaway.torch_internals.events import (
     kernel_nodes,
     kernel_provenance,
     lazy_format_graph_code,
+    phase_of_artifact,
     text_of_cached_graph,
     trace_structured,
     watch_nodes,
@@ -185,6 +186,7 @@ from cutaway.torch_internals.symbols import (
     with_equalities,
 )
 from cutaway.torch_internals.tensors import (
+    is_ordinary_call,
     map_tensors,
     named_leaves,
     tensor_bytes,
@@ -283,6 +285,7 @@ __all__ = [
     "is_expression",
     "is_higher_order",
     "is_known",
+    "is_ordinary_call",
     "is_passed_through",
     "is_plain_custom",
     "is_pure_higher_order",
@@ -329,6 +332,7 @@ __all__ = [
     "patch_method",
     "patched_dynamo",
     "pattern_matcher",
+    "phase_of_artifact",
     "plain_keys",
     "probe_vector_instructions",
     "python_expression",

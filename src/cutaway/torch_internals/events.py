@@ -64,6 +64,14 @@ def compiled_fx_graph() -> type | None:
     return module.CompiledFxGraph if module else None
 
 
+def phase_of_artifact(graph: Any) -> str:
+    """For what a ``CompiledFxGraph`` was made (``fx_kwargs``): ``inference``, ``forward`` or ``backward``."""
+    made_as = getattr(graph, "fx_kwargs", None) or {}
+    if made_as.get("is_backward"):
+        return "backward"
+    return "inference" if made_as.get("is_inference", True) else "forward"
+
+
 def kernel_provenance() -> FunctionType | None:
     """torch/_inductor/debug.py: called for every kernel with the nodes that it was made of, even when off."""
     module = loaded("torch._inductor.debug")

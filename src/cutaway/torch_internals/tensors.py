@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,12 @@ def tensor_constant(value: torch.Tensor) -> bytes | None:
     with torch._subclasses.fake_tensor.unset_fake_temporarily(), torch.no_grad():
         flat = value.detach().contiguous().reshape(-1)
         return bytes(flat.view(torch.uint8).tolist()) if flat.numel() else b""
+
+
+def is_ordinary_call(values: Sequence[Any]) -> bool:
+    """Whether a call with these inputs computes: with real tensors, and not while a CUDA graph is being captured."""
+    fake = any(isinstance(value, torch._subclasses.FakeTensor) for value in values)
+    return not fake and not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
 
 def version_of(value: torch.Tensor) -> int | None:

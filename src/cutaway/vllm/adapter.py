@@ -299,6 +299,7 @@ class Adapter:
             with at(piece=piece_name(submodule), range=range_name(int(start), int(end))):
                 self.recorder.cache("vllm_piece", "load", digest)
                 for generated in codes:
+                    self.hooks.watch_inputs(generated)
                     if load is None:
                         self.write_loaded(generated)
                     else:

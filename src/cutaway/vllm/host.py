@@ -51,6 +51,13 @@ class VllmHost(Host):
         context = import_module("vllm.compilation.passes.inductor_pass")._pass_context
         return sorted(context.donated_input_ids) if context is not None else []
 
+    def is_trial(self) -> bool:
+        """vLLM's profiling and warming-up calls have no attention metadata."""
+        module: Any = sys.modules.get("vllm.forward_context")
+        if module is None or not module.is_forward_context_available():
+            return False
+        return module.get_forward_context().attn_metadata is None
+
     def provider(self, node: fx.Node) -> str | None:
         """The provider to which vLLM will lower this IR node, asked of vLLM's own dispatch.
 
