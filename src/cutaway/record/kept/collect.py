@@ -21,6 +21,7 @@ from cutaway.record.session import SCHEMA, Session
 
 Row = dict[str, Any]
 
+_EVENTS = ("snapshot", "pass", "code", "metric")
 _OF_THE_WHOLE = ("captured", "before_split", "after_split", "piece")
 _OF_AN_ARTIFACT = ("output_code", "kernel")
 _OF_A_PASS = ("finding", "pass_failed")  # metrics
@@ -30,7 +31,8 @@ _OF_THE_DUMP = ("event", "scope", "files", "same_as", "cached", "cached_from")
 
 def compilation_rows(session: Session, compilation: Compilation) -> Kept:
     """Everything that was recorded of a compilation that is over. Raises RefusedError when something is missing."""
-    rows = [row for row in session.rows(compilation) if row.get("kind") not in _COSTS or row["event"] != "metric"]
+    rows = [row for row in session.rows(compilation) if row["event"] in _EVENTS]
+    rows = [row for row in rows if row["event"] != "metric" or row["kind"] not in _COSTS]
     _check_whole(session, compilation)
     if compilation.failed or compilation.missing or not any(row.get("stage") == "captured" for row in rows):
         raise RefusedError("the recording does not have all of the compile")
@@ -70,7 +72,7 @@ def rows_of_artifact(rows: Iterable[Row], scope: Scope) -> list[Row]:
         if row["event"] == "metric":
             found += [row] if row["kind"] in _OF_A_PASS and (row["piece"], row["range"]) == here else []
             continue
-        if row["scope"] not in (scope.selector, f"{scope.selector}/forward"):
+        if row["event"] not in _EVENTS or row["scope"] not in (scope.selector, f"{scope.selector}/forward"):
             continue
         if row.get("stage") == "before_pre_grad":
             found = []  # an earlier one in the same place
