@@ -47,13 +47,14 @@ class Ran:
 
 
 @contextmanager
-def vllm_run(layers: int, variant: str, program: Sequence[str] = ()) -> Iterator[Ran]:
+def vllm_run(layers: int, variant: str, program: Sequence[str] = (), arguments: Sequence[str] = ()) -> Iterator[Ran]:
     """Compile a Qwen3 of that many layers with vLLM's compiler, nothing cached; its files go at the end.
 
     Args:
         layers: decoder layers.
         variant: a key of `VARIANTS`.
         program: a script, with its first arguments, that runs demo/generate.py; none to run that itself.
+        arguments: further ones of demo/generate.py.
 
     Raises:
         SystemExit: vLLM failed; with the end of what it said.
@@ -69,6 +70,7 @@ def vllm_run(layers: int, variant: str, program: Sequence[str] = ()) -> Iterator
         }
         environment |= {name: value.format(out=out) for name, value in VARIANTS[variant].items()}
         command = [sys.executable, *program, str(GENERATE), "--layers", str(layers), "--tokens-out", str(result)]
+        command += arguments
         with log.open("w") as stream:
             process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
             _, status, usage = os.wait4(process.pid, 0)
