@@ -16,9 +16,11 @@ import typer
 
 from cutaway.dump.locate import MANIFEST
 from cutaway.errors import RecordError, UsageError
+from cutaway.record.limits import parse_bytes
 from cutaway.record.writer import RUN_VARIABLE, claim_folder
 
 DUMP_VARIABLE = "CUTAWAY_DUMP"
+INPUTS_VARIABLE = "CUTAWAY_SAVE_INPUTS"
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -30,6 +32,15 @@ def run(
         ),
     ],
     dump: Annotated[str, typer.Option("--dump", metavar="PATH", help="Where the dump goes.")] = "cutaway-dump",
+    save_inputs: Annotated[
+        str | None,
+        typer.Option(
+            "--save-inputs",
+            metavar="SIZE",
+            help="Keep the real inputs of each compiled graph at its first call, for `cutaway replay`: at most so much, "
+            "such as 256MB.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say where the dump is as one line of JSON, on standard error.")
     ] = False,
@@ -39,10 +50,14 @@ def run(
     The program runs as always, with the same input and output, in this environment plus CUTAWAY_DUMP; all
     its processes record into one run. Exit code: the program's own.
     """
+    if save_inputs is not None:
+        parse_bytes(save_inputs, "--save-inputs")
     root = Path(dump).absolute()
     is_new = not root.exists()
     folder = _claim(root)
     variables = {**os.environ, DUMP_VARIABLE: str(root), RUN_VARIABLE: f"{root}{os.pathsep}{folder.name}"}
+    if save_inputs is not None:
+        variables[INPUTS_VARIABLE] = save_inputs
     if variables.get("CUTAWAY") == "0":
         del variables["CUTAWAY"]
     try:

@@ -103,7 +103,7 @@ class _Loose(msgspec.Struct):
     schema: Any = None
 
 
-_KINDS = ("run", "compilation", "snapshot", "pass", "code", "cache", "metric", "error", "end")
+_KINDS = ("run", "compilation", "snapshot", "pass", "code", "inputs", "cache", "metric", "error", "end")
 
 
 def _undecoded(number: int, line: bytes, problem: str, last: bool) -> Line:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,6 +65,7 @@ _Events = (
     | Snapshot
     | schema.PassRan
     | Code
+    | schema.InputsKept
     | schema.CacheAsked
     | schema.Metric
     | schema.Failure
@@ -81,6 +83,7 @@ class Dump:
         info: the event that says which program and which versions; None when the manifest lacks it.
         compilations: by name, in order.
         snapshots, codes: by selector, in order.
+        inputs: the real inputs of compiled graphs, where the recording was to keep them.
         errors: where recording failed.
         notes: what is unusual about the dump, in words.
         complete: whether the recording came to its end; False when the process was killed, or still runs.
@@ -94,6 +97,7 @@ class Dump:
         self.compilations: dict[str, Compilation] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self.codes: dict[str, Code] = {}
+        self.inputs: list[schema.InputsKept] = []
         self.caches: list[schema.CacheAsked] = []
         self.metrics: list[schema.Metric] = []
         self.errors: list[schema.Failure] = []
@@ -237,6 +241,10 @@ class Dump:
             self._tables[snapshot.graph] = decode_table(self._folder.read(path), path)
         return self._tables[snapshot.graph]
 
+    def file(self, path: str) -> Path:
+        """Where a file lies, by its path below the process folder. Raises DumpError when it leads out of there."""
+        return self._folder.resolve(path)
+
     def read(self, path: str) -> bytes:
         """A file, by its path below the process folder. Raises DumpError when it leads out of there."""
         return self._folder.read(path)
@@ -250,6 +258,8 @@ class Dump:
             if compilation is not None:
                 compilation.finished = True
                 compilation.failed = event.values.get("failed")
+        elif isinstance(event, schema.InputsKept):
+            self.inputs.append(event)
         elif isinstance(event, schema.CacheAsked):
             (compilation or self).caches.append(event)
         elif isinstance(event, schema.Metric):

@@ -21,7 +21,7 @@ class File(Struct):
     """A file that was written whole before it was announced.
 
     Attributes:
-        kind: "raw", "layers", "nodes" or "code".
+        kind: "raw", "layers", "nodes", "code" or "inputs".
         path: relative to the process folder.
         bytes: its length.
         digest: blake2b of its bytes, 16 bytes, in hex.
@@ -157,6 +157,40 @@ class CodeWritten(Step, tag="code"):
     kernels: dict[str, list[str]] = {}
     cached: bool = False
     cached_from: int | None = None
+
+
+class KeptInput(Struct):
+    """An input of a compiled graph at a call.
+
+    Attributes:
+        name: the placeholder's, in the last graph; None when that was not seen (a cache served the graph).
+        dtype, shape, stride, device: of a tensor.
+        value: of a number.
+        file: path of the file that holds the tensor.
+        left_out: why there is none; None when there is one, or need not be.
+    """
+
+    name: str | None = None
+    dtype: str | None = None
+    shape: list[int] | None = None
+    stride: list[int] | None = None
+    device: str | None = None
+    value: int | float | bool | None = None
+    file: str | None = None
+    left_out: str | None = None
+
+
+class InputsKept(Step, tag="inputs"):
+    """The real inputs of a compiled graph, at its first call.
+
+    Attributes:
+        trial: they were made up by an engine that measured or warmed up; real ones may follow in another event.
+        inputs: in the order in which the compiled graph takes them.
+    """
+
+    trial: bool = False
+    inputs: list[KeptInput] = []
+    files: list[File] = []
 
 
 class CacheAsked(Event, tag="cache"):
@@ -297,4 +331,6 @@ class NodeTable(Struct, kw_only=True):
         return None if node.source is None else self.sources[node.source]
 
 
-AnyEvent = Run | CompilationStarted | SnapshotTaken | PassRan | CodeWritten | CacheAsked | Metric | Failure | End
+AnyEvent = (
+    Run | CompilationStarted | SnapshotTaken | PassRan | CodeWritten | InputsKept | CacheAsked | Metric | Failure | End
+)

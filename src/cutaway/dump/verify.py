@@ -101,6 +101,8 @@ class _Check:
         for line in lines:
             if isinstance(line.event, (schema.SnapshotTaken, schema.CodeWritten)):
                 self._step(line.event)
+            elif isinstance(line.event, schema.InputsKept):
+                self._inputs(line.event)
             elif isinstance(line.event, schema.Run) and line.event.context is not None:
                 self.announced.add(line.event.context)
                 self._exists(line.event.context)
@@ -146,6 +148,16 @@ class _Check:
             self._origins(step, len(step.origins))
         self.steps[step.selector] = step
 
+    def _inputs(self, kept: schema.InputsKept) -> None:
+        """The files of a graph's inputs; several graphs may share one."""
+        for file in kept.files:
+            if file.path not in self.announced:
+                self._file(file, None)
+        named = {file.path for file in kept.files}
+        for place, one in enumerate(kept.inputs):
+            if one.file is not None and one.file not in named:
+                self._problem("reference", kept.selector, f"input {place} is in {one.file!r}, which is not announced")
+
     def _same(self, step: schema.SnapshotTaken | schema.CodeWritten, name: str) -> None:
         """What a step is said to be the same as came before it, and is the same."""
         other = self.steps.get(name)
@@ -158,7 +170,7 @@ class _Check:
         if count != step.node_count:
             self._problem("reference", step.selector, f"has origins for {count} nodes, but {step.node_count} nodes")
 
-    def _file(self, file: schema.File, step: schema.SnapshotTaken | schema.CodeWritten) -> None:
+    def _file(self, file: schema.File, step: schema.SnapshotTaken | schema.CodeWritten | None) -> None:
         """A file is there, and is the file that was announced."""
         self.announced.add(file.path)
         content = self._exists(file.path)
