@@ -37,8 +37,8 @@ def run(
         typer.Option(
             "--save-inputs",
             metavar="SIZE",
-            help="Keep the real inputs of each compiled graph at its first call, for `cutaway replay`: at most so much, "
-            "such as 256MB.",
+            help="Keep the real inputs of each compiled graph at its first call, for `cutaway replay`: so much at "
+            "most, such as 256MB.",
         ),
     ] = None,
     as_json: Annotated[
