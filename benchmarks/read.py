@@ -77,7 +77,7 @@ def _filled(dump: Path) -> dict[str, list[str]]:
     captured = next(step for step in backbone.snapshots if step.stage == "captured")
     table = captured.table
     source = next(table.source(node) for node in table.nodes if "rms_norm" in node.target and node.source is not None)
-    kernel = next(name for code in backbone.codes for name in code.kernels if "rsqrt" in name)
+    kernel = next(name for code in backbone.codes for name in code.kernels if name.startswith("cpp_"))
     named = {"source": f"{Path(source.file).name}:{source.line}" if source else "", "kernel": kernel}
     return {name: [word.format(**named) for word in words] for name, words in COMMANDS.items()}
 
