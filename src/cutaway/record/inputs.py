@@ -130,7 +130,8 @@ class InputSaver:
             return
         names = watched.names if watched.names is not None and len(watched.names) == len(inputs) else None
         made = watched.made if names is not None else frozenset[int]()
-        facts = self._kept(inputs, names, made)
+        # What an engine makes up is large, and comes first: something must be left for what is real.
+        facts = self._kept(inputs, names, made, self.limit // 2 if trial else self.limit)
         self.session.event(
             "inputs",
             compilation=scope.selector.partition("/")[0],
@@ -152,7 +153,9 @@ class InputSaver:
         self._selectors[base] = self._selectors.get(base, 0) + 1
         return base if self._selectors[base] == 1 else f"{base}~{self._selectors[base]}"
 
-    def _kept(self, inputs: Sequence[Any], names: Sequence[str] | None, made: frozenset[int]) -> list[_Entry]:
+    def _kept(
+        self, inputs: Sequence[Any], names: Sequence[str] | None, made: frozenset[int], limit: int
+    ) -> list[_Entry]:
         """What each input is, and where it is kept; the small ones first, as far as the limit goes."""
         facts = [_described(value) for value in inputs]
         for index, name in enumerate(names or ()):
@@ -162,10 +165,10 @@ class InputSaver:
             if index in made:
                 facts[index]["left_out"] = "it means something in this process only"
             else:
-                facts[index] |= self._file(inputs[index])
+                facts[index] |= self._file(inputs[index], limit)
         return facts
 
-    def _file(self, value: torch.Tensor) -> _Entry:
+    def _file(self, value: torch.Tensor, limit: int) -> _Entry:
         """The file that holds a tensor, or why there is none."""
         content = torch_internals.tensor_bytes(value)
         if content is None:
@@ -177,8 +180,8 @@ class InputSaver:
             self._folder, self.written = writer, 0
             self._files.clear()
         if key not in self._files:
-            if self.written + len(content) > self.limit:
-                return {"left_out": f"it has {len(content)} bytes: more than is left of the limit of {self.limit}"}
+            if self.written + len(content) > limit:
+                return {"left_out": f"it has {len(content)} bytes: more than is left of the limit of {limit}"}
             buffer = io.BytesIO()
             torch.save(copy(value).cpu(), buffer)
             entry = writer.write(FOLDER, f"{FOLDER}/{key.hex()}.pt", buffer.getvalue())
