@@ -22,7 +22,7 @@ from cutaway.record.kept.place import Place
 class Where:
     """The place in a compile that events on this thread belong to; None where nobody said.
 
-    ``kept`` is where it lies what was recorded of the cache's entry that is being loaded.
+    ``kept`` is where that lies which was recorded of the cache's entry that is being loaded.
     """
 
     compilation: str | None = None
