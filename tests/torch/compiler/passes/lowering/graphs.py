@@ -15,7 +15,10 @@ from torch.fx.experimental.symbolic_shapes import (
     DimDynamic,
     ShapeEnv,
     StatelessSymbolicContext,
+    StrictMinMaxConstraint,
 )
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from cutaway.ops import IrOp
 
@@ -108,6 +111,7 @@ class Program:
         calls: one after another.
         relations: pairs of symbols of which the first is a multiple of the second, known beforehand.
         checks: (symbol, number): the symbol is known to be greater.
+        sums: (symbol, symbol, number): their sum is known not to be the number.
     """
 
     symbols: tuple[Symbol, ...]
@@ -115,6 +119,7 @@ class Program:
     calls: tuple[Called, ...]
     relations: tuple[tuple[int, int], ...] = ()
     checks: tuple[tuple[int, int], ...] = ()
+    sums: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass
@@ -127,15 +132,16 @@ class Built:
     calls: list[fx.Node] = field(default_factory=list)
 
 
-def build(program: Program, names: str = "s", skipped: int = 0) -> Built:
+def build(program: Program, names: str = "s", skipped: int = 0, **settings: Any) -> Built:
     """The program as a graph of its own.
 
     Args:
         program: it.
         names: what symbols are named after.
         skipped: how many unbacked symbols there are besides, so that others have other names.
+        settings: of the ShapeEnv.
     """
-    mode = FakeTensorMode(shape_env=ShapeEnv())
+    mode = FakeTensorMode(shape_env=ShapeEnv(**settings))
     for _ in range(skipped):
         mode.shape_env.create_unbacked_symint()
     mode.shape_env.pending_fresh_unbacked_symbols.clear()
@@ -145,6 +151,8 @@ def build(program: Program, names: str = "s", skipped: int = 0) -> Built:
             torch._check(symbols[one] % symbols[other] == 0)
         for one, number in program.checks:
             torch._check(symbols[one] > number)
+        for one, other, number in program.sums:
+            torch._check(symbols[one] + symbols[other] != number)
     graph = fx.Graph()
     values: list[Any] = []
     placed: list[fx.Node] = []
@@ -182,14 +190,11 @@ def _symbol(mode: FakeTensorMode, symbol: Symbol, name: str) -> Any:
             torch._check(made <= symbol.high)
         env.pending_fresh_unbacked_symbols.clear()
         return made
-    context = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC], constraint_sizes=[None])
+    bounds = StrictMinMaxConstraint(warn_only=False, vr=ValueRanges(symbol.low, symbol.high or int_oo))
+    context = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC], constraint_sizes=[bounds])
     (made,) = mode.from_tensor(
         torch.empty(symbol.hint, device="meta"), source=ConstantSource(name), symbolic_context=context
     ).shape
-    if symbol.low > 2:
-        torch._check(made >= symbol.low)
-    if symbol.high is not None:
-        torch._check(made <= symbol.high)
     return made
 
 

@@ -110,7 +110,7 @@ PRIORITY = {"lowering_halved": ["inplace"], "lowering_given_back": ["careless"]}
 
 @pytest.mark.parametrize("priority", [{}, PRIORITY], ids=["native", "others"])
 @given(program=programs())
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_a_warm_cache_puts_in_what_tracing_would(program: Program, priority: dict[str, list[str]]) -> None:
     cache = ReplacementCache()
     with set_priority(priority):

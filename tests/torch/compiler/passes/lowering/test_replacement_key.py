@@ -113,6 +113,10 @@ APART: dict[str, tuple[Program, Program]] = {
         two(Input(0), Input(1), FLAT, FLAT),
         two(Input(0), Input(1), FLAT, replace(FLAT, base=0)),
     ),
+    "one tensor twice, or what lies just where it does": (
+        two(Input(0), Input(0), FLAT, replace(FLAT, base=0)),
+        two(Input(0), Input(1), FLAT, replace(FLAT, base=0)),
+    ),
     "the length of a list": (joined(0, 1), joined(0, 1, 2)),
     "which elements of a list are one": (joined(0, 1, 0), joined(0, 1, 1)),
     "a gap in a list": (some([Input(1), None], [1.0, 1.0]), some([None, Input(1)], [1.0, 1.0])),
@@ -146,6 +150,14 @@ APART: dict[str, tuple[Program, Program]] = {
     "a relation at one remove": (
         square(S, S, Symbol(24), Symbol(12), relations=((0, 1),)),
         square(S, S, Symbol(24), Symbol(12), relations=((0, 1),), checks=((1, 5),)),
+    ),
+    "a relation that says nothing of one symbol alone": (
+        square(S, T, Symbol(24), Symbol(12)),
+        square(S, T, Symbol(24), Symbol(12), sums=((0, 1, 50),)),
+    ),
+    "a relation that is left for run time": (
+        square(S, T, replace(BATCH, unbacked=True), replace(MORE, unbacked=True)),
+        square(S, T, replace(BATCH, unbacked=True), replace(MORE, unbacked=True), sums=((0, 1, 50),)),
     ),
     "a lower bound that was checked": (rows(BATCH), norm(ROWS, checks=((0, 5),))),
 }
@@ -196,6 +208,24 @@ def test_calls_that_tracing_cannot_tell_apart_share_a_replacement(name: str) -> 
     found = lowered(build(second, "second", skipped=2).gm, cache)
     assert (cache.hits, cache.misses, cache.uncached) == (1, 1, 0)
     assert_alike(found, traced_anew(build(second, "second", skipped=2).gm))
+
+
+@pytest.mark.parametrize("setting", ["specialize_zero_one", "prefer_deferred_runtime_asserts_over_guards"])
+def test_how_torch_reasons_about_sizes_is_told_apart(setting: str) -> None:
+    cache = ReplacementCache()
+    for number, value in enumerate((False, True, False, True), 1):
+        found = lowered(build(rows(BATCH), **{setting: value}).gm, cache)
+        assert_alike(found, traced_anew(build(rows(BATCH), **{setting: value}).gm))
+        assert cache.misses == min(number, 2)
+
+
+def test_tensors_that_were_made_for_inference_alone_are_apart() -> None:
+    cache = ReplacementCache()
+    with torch.inference_mode():
+        graphs = [build(gated()).gm for _ in range(2)]
+    lowered(build(gated()).gm, cache)
+    assert_alike(lowered(graphs[0], cache), traced_anew(graphs[1]))
+    assert (cache.hits, cache.misses) == (0, 2)
 
 
 @contextlib.contextmanager
