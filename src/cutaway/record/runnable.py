@@ -182,11 +182,11 @@ class _File:
             if node.op != "call_function":
                 continue
             overload = torch_internals.op_overload(node.target)
-            if overload is not None and overload.namespace not in _BUILTIN_NAMESPACES:
+            if overload is not None and _needs_import(overload):
                 self.ops[overload.name().split(".")[0]] = overload
             for part in (*node.args, *node.kwargs.values()):  # e.g. auto_functionalized(op, ...)
                 inner = torch_internals.op_overload(part) if callable(part) else None
-                if inner is not None and inner.namespace not in _BUILTIN_NAMESPACES:
+                if inner is not None and _needs_import(inner):
                     self.ops[inner.name().split(".")[0]] = inner
             if torch_internals.is_higher_order(node.target) and "kernel_idx" in node.kwargs:
                 self.problem("a user's Triton kernel is held by number in a table of the process that compiled")
@@ -274,6 +274,10 @@ class _File:
                 hint = torch_internals.symbol_facts(size.node.shape_env, symbol)["hint"]
                 self.symbols[str(symbol)] = 8 if hint is None else hint
         return torch_internals.python_expression(size)
+
+
+def _needs_import(overload: Any) -> bool:
+    return overload.namespace not in _BUILTIN_NAMESPACES or torch_internals.is_of_inductor(overload)
 
 
 def _comment(text: str) -> str:

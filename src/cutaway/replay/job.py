@@ -78,6 +78,7 @@ class Job(Struct, kw_only=True):
         compiled: compare the one graph, run node by node, with what Inductor makes of it.
         given: the second graph's inputs that come from the first.
         begin: the first graph's node at which `Given.value`s are taken; None for where each is computed.
+        until: the first graph's node after which a value that is an `End` stays as it is, whatever is written to it.
         values: (node of the first graph, node of the second): values that should be the same.
         outputs: results that should be the same.
         seed: for inputs, and for what draws random numbers.
@@ -89,6 +90,7 @@ class Job(Struct, kw_only=True):
     compiled: bool = False
     given: list[Given] = []
     begin: str | None = None
+    until: str | None = None
     values: list[tuple[str, str]] = []
     outputs: list[tuple[End, End]] = []
     seed: int = 0

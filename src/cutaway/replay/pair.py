@@ -91,6 +91,7 @@ class _Round:
         self._place = -1
         self._held: dict[int, list[Any]] = {}
         self._bytes = 0
+        self._over = False
         self._kept: set[str] = set()
         self._ends: tuple[dict[str, list[Any]], dict[str, list[Any]]] = ({}, {})
         self._outputs: tuple[list[Any], list[Any]] = ([], [])
@@ -126,8 +127,9 @@ class _Round:
 
     def _keep(self, name: str, values: list[Any]) -> None:
         """Hold what the reference computed, until it has been compared."""
-        if self.pair.is_end(name):
+        if self.pair.is_end(name) and not self._over:
             self._ends[0][name] = [copy(value) for value in values]
+        self._over = self._over or name == self.pair.job.until
         if self.after < 0 and "/" not in name:
             self.pair.note_content(name, values)
         numbers = self.pair.numbers(name)

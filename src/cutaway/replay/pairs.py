@@ -21,7 +21,7 @@ class Pairs:
     Attributes:
         values: (node of the reference, node of the other) whose values should be the same.
         given: where the other's inputs come from.
-        begin: the reference's node at which `given` values are taken.
+        begin, until: the first and the last node of the reference that the other graph is about, where that is a part.
         outputs: results that should be the same.
         sizes: what sizes of the reference are in the other.
         notes: what could not be paired, in words.
@@ -31,6 +31,7 @@ class Pairs:
     given: list[Given]
     outputs: list[tuple[End, End]]
     begin: str | None = None
+    until: str | None = None
     sizes: list[tuple[Size, Size]] = field(default_factory=list[tuple[Size, Size]])
     notes: list[str] = field(default_factory=list[str])
 
@@ -75,11 +76,13 @@ class _Paired:
         given = self._given()
         is_cut = len(self.one.nodes) != len(self.whole.nodes)
         outputs, notes = self._outputs(is_cut)
+        begin, until = self._inside() if is_cut else (None, None)
         return Pairs(
             values=self._values(),
             given=given,
             outputs=outputs,
-            begin=self._begin() if is_cut else None,
+            begin=begin,
+            until=until,
             sizes=list(self.part.matching.sizes),
             notes=notes,
         )
@@ -127,12 +130,11 @@ class _Paired:
         pairs = zip(self.two.nodes, self.stems, strict=True)
         return {node.id: self.whole.nodes[min(some)] for node, some in pairs if len(some) == 1}
 
-    def _begin(self) -> str | None:
-        """The first node of the reference that the other graph is about."""
-        inside = [node for node in self.one.nodes if node.op.startswith("call_")]
-        order = {node.id: place for place, node in enumerate(self.whole.nodes)}
-        first = min(inside, key=lambda node: order[node.id], default=None)
-        return first.name if first is not None else None
+    def _inside(self) -> tuple[str | None, str | None]:
+        """The first and the last node of the reference that the other graph is about."""
+        inside = {node.id for node in self.one.nodes if node.op.startswith("call_")}
+        names = [node.name for node in self.whole.nodes if node.id in inside]
+        return (names[0], names[-1]) if names else (None, None)
 
     def _outputs(self, is_cut: bool) -> tuple[list[tuple[End, End]], list[str]]:
         """Results by their place; where there are other numbers of them, those that are the same value."""

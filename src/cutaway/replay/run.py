@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import ReplayError
 from cutaway.replay.inputs import Inputs, choose_inputs
-from cutaway.replay.job import Answer, Comparison, Graph, Job, Verdict
+from cutaway.replay.job import Answer, Graph, Job
 from cutaway.replay.launch import LIMIT, launch
-from cutaway.replay.locate import Locator, Parting, descendants
 from cutaway.replay.pairs import Pairs, pair
-from cutaway.replay.result import Replayed, Result, Spot
+from cutaway.replay.result import Replayed
 from cutaway.replay.sizes import check_sizes
 from cutaway.replay.subject import Subject
+from cutaway.replay.tell import Told
 
 Compiled = Literal["compiled"]
 COMPILED: Compiled = "compiled"
@@ -85,7 +84,7 @@ def _one(subject: Subject, options: Options, compiled: bool) -> Replayed:
     graph = Graph(subject.raw.text, subject.raw.title, chosen.sizes, chosen.saved)
     answer = _answer(Job(graphs=[graph], compiled=compiled), options)
     known = [(name, name, one) for name, one in zip(answer.inside, answer.values, strict=False) if one is not None]
-    return _Told(subject, subject, answer, known).told(
+    return Told(subject, subject, answer, known).told(
         against=COMPILED if compiled else None,
         sizes=chosen.sizes,
         seed=options.seed,
@@ -110,12 +109,13 @@ def _two(reference: Subject, subject: Subject, options: Options) -> Replayed:
         graphs=graphs,
         given=pairs.given,
         begin=pairs.begin,
+        until=pairs.until,
         values=pairs.values,
         outputs=pairs.outputs,
     )
     answer = _answer(job, options)
     known = [(*names, one) for names, one in zip(pairs.values, answer.values, strict=False) if one is not None]
-    return _Told(reference, subject, answer, known).told(
+    return Told(reference, subject, answer, known).told(
         against=reference.name,
         sizes=chosen.sizes,
         seed=options.seed,
@@ -149,135 +149,3 @@ def _places(pairs: Pairs, subject: Subject) -> list[tuple[int, str | None]]:
     names = subject.raw.results
     places = [two.output for _, two in pairs.outputs if two.output is not None]
     return [(place, names[place] if place < len(names) else None) for place in places]
-
-
-class _Told:
-    """Makes of the child's answer what is to be told."""
-
-    def __init__(
-        self, reference: Subject, subject: Subject, answer: Answer, known: Sequence[tuple[str, str, Comparison]]
-    ) -> None:
-        self.reference = reference
-        self.subject = subject
-        self.answer = answer
-        self.known = [self._right(*each) for each in known]
-        self.runs = answer.runs if len(answer.runs) == 2 else [*answer.runs, *answer.runs]
-        self.writes = self.runs[0].after_writes, self.runs[1].after_writes
-        if answer.inside:  # compiled code does not say what it writes to
-            self.writes = self.writes[0], self.writes[0]
-
-    def _right(self, one: str, two: str, compared: Comparison) -> tuple[str, str, Comparison]:
-        """A pair that was a wrong guess, put right: another node of the same operator has the very value."""
-        operator = _operator(self.subject, two)
-        twin = next((name for name in compared.twins if _operator(self.reference, name) == operator), None)
-        if twin is None:
-            return one, two, compared
-        types = compared.types[1], compared.types[1]
-        return twin, two, Comparison(verdict="same", types=types, elements=compared.elements)
-
-    def told(
-        self,
-        *,
-        against: str | None,
-        sizes: Mapping[str, int],
-        seed: int,
-        inputs: int,
-        recorded: tuple[str, ...],
-        notes: tuple[str, ...],
-        results: Sequence[tuple[int, str | None]],
-    ) -> Replayed:
-        random = self._random(against)
-        compared = self._results(results, random)
-        locator = Locator(self.reference.raw, self.subject.raw, self.known, random, self.writes)
-        part = self._first(locator, compared, lambda one: one.fine)
-        told = against != COMPILED or bool(self.answer.inside)  # what compiled code computes inside is only asked then
-        differ = self._first(locator, compared, lambda one: one.fine and one.verdict != "close") if told else None
-        return Replayed(
-            name=self.subject.name,
-            against=against,
-            sizes=sizes,
-            seed=seed,
-            inputs=inputs,
-            recorded=recorded,
-            notes=(*notes, *self._random_notes(compared)),
-            runs=tuple(self.answer.runs),
-            results=tuple(compared),
-            compared=Counter[Verdict](one.verdict for _, _, one in self.known),
-            part=part,
-            differ=differ,
-            elsewhere=None if part is not None else self._elsewhere(random),
-            method=self.answer.method,
-        )
-
-    def _random(self, against: str | None) -> set[str]:
-        """Nodes of the other graph that depend on random numbers which the two draw differently."""
-        drawn = [{name.partition("/")[0] for name in run.random} for run in self.runs]
-        if against == COMPILED:  # compiled code has generators of its own
-            return descendants(self.subject.raw, drawn[0], self.writes[0])
-        alike = {(one, two) for one, two, compared in self.known if compared.fine}
-        ours = drawn[0] - {one for one, two in alike if two in drawn[1]}
-        theirs = drawn[1] - {two for one, two in alike if one in drawn[0]}
-        tainted = descendants(self.reference.raw, ours, self.writes[0])
-        theirs |= {two for one, two, compared in self.known if one in tainted and not compared.fine}
-        return descendants(self.subject.raw, theirs, self.writes[1])
-
-    def _results(self, places: Sequence[tuple[int, str | None]], random: set[str]) -> list[Result]:
-        found = [
-            Result(name, place, compared, not compared.fine and name in random)
-            for (place, name), compared in zip(places, self.answer.outputs, strict=True)
-        ]
-        names = self.subject.raw.inputs
-        return found + [Result(names[index], None, compared) for index, compared in self.answer.inputs]
-
-    def _first(self, locator: Locator, results: Sequence[Result], fine: Callable[[Comparison], bool]) -> Spot | None:
-        """The first parting on the way to the results that are not fine."""
-        starts: list[str] = []
-        for result in results:
-            if result.is_random or fine(result.comparison):
-                continue
-            starts += [result.name] if result.index is not None and result.name else []
-            starts += self._writers(result)
-        if not starts and all(fine(result.comparison) or result.is_random for result in results):
-            return None
-        found = locator.find(starts, fine)
-        return self._spot(found) if found is not None else Spot(None, None, None)
-
-    def _writers(self, result: Result) -> list[str]:
-        """The nodes that wrote to a result's memory."""
-        run = self.runs[0] if self.answer.inside else self.runs[1]
-        if result.index is not None:
-            writer = run.writers[result.index] if result.index < len(run.writers) else None
-            return [writer] if writer is not None else []
-        lines = self.subject.raw.lines
-        return [name for name in lines if result.name in lines[name].reads]
-
-    def _spot(self, parting: Parting) -> Spot:
-        before = tuple(map(self.reference.node, parting.before))
-        after = tuple(map(self.subject.node, parting.after))
-        if parting.pair is None:
-            return Spot(None, None, None, (before, after))
-        one, two = self.reference.node(parting.pair[0]), self.subject.node(parting.pair[1])
-        return Spot(one, two, parting.comparison, (before, after))
-
-    def _elsewhere(self, random: set[str]) -> Spot | None:
-        """The first node that differs beyond tolerance, though no result does."""
-        order = {name: place for place, name in enumerate(self.subject.raw.lines)}
-        parted = [each for each in self.known if not each[2].fine and each[1] not in random]
-        if not parted:
-            return None
-        one, two, compared = min(parted, key=lambda each: order.get(each[1], 0))
-        return Spot(self.reference.node(one), self.subject.node(two), compared)
-
-    @staticmethod
-    def _random_notes(results: Sequence[Result]) -> list[str]:
-        count = sum(result.is_random for result in results)
-        if not count:
-            return []
-        return [f"{count} of {len(results)} results depend on random numbers that the two draw differently"]
-
-
-def _operator(subject: Subject, name: str) -> str:
-    """What a node applies, as its line has it; a result that is taken out counts as one operator."""
-    line = subject.raw.lines.get(name)
-    value = line.text.partition(" = ")[2] if line is not None else name
-    return value.partition("(")[0] if "(" in value else value.partition("[")[2]

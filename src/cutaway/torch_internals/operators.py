@@ -40,13 +40,21 @@ def is_higher_order(target: Any) -> bool:
     return isinstance(target, torch._ops.HigherOrderOperator)
 
 
+def is_of_inductor(overload: Any) -> bool:
+    """Whether an operator comes to be when Inductor is imported, such as ``prims.inductor_random``."""
+    return overload.name().startswith(("prims::inductor_", "inductor_prims::"))
+
+
 def module_that_registers(overload: Any) -> str | None:
     """The Python module whose import registers a custom operator, as far as torch knows it.
 
     ``torch.library.custom_op`` keeps the function (torch/_library/custom_ops.py); a bare ``Library.define`` leaves
-    its Python kernels in the library's table, or its fake implementation (torch/_library/simple_registry.py).
+    its Python kernels in the library's table, or its fake implementation (torch/_library/simple_registry.py). Of
+    torch's own, those of Inductor are not there before it is imported (torch/_inductor/inductor_prims.py).
     """
     name = overload.name().removesuffix(".default")
+    if is_of_inductor(overload):
+        return "torch._inductor.inductor_prims"
     definition = torch._library.custom_ops.OPDEFS.get(name)
     if definition is not None:
         return definition._init_fn.__module__
