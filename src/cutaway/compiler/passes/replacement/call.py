@@ -13,7 +13,7 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.compiler.passes.graph import value_of
-from cutaway.compiler.passes.replacement.trace import Trace, nodes_in, replaced, trace
+from cutaway.compiler.passes.replacement.trace import Trace, WritesError, nodes_in, replaced, trace
 from cutaway.ops import IrOp, IrOpImpl
 
 
@@ -107,12 +107,17 @@ class Call:
         """What the implementation makes of this call.
 
         Raises:
-            LoweringError: it failed, or asked of a size what only a new guard could answer.
+            LoweringError: it failed, writes to an argument, or asked of a size what only a new guard could answer.
         """
+        whose = f"provider '{impl.provider}' of op '{self.op.name}'"
         try:
             return trace(impl.functional, self.args, self.bare, self.maker.mode)
+        except WritesError as error:
+            raise LoweringError(
+                f"provider '{impl.provider}' writes to an argument, with {error}",
+                f"register {whose} with inplace=True, or let it write to a copy",
+            ) from error
         except Exception as error:
-            whose = f"provider '{impl.provider}' of op '{self.op.name}'"
             question = torch_internals.open_question(error)
             if question is None:
                 raise LoweringError(

@@ -13,6 +13,10 @@ from cutaway import torch_internals
 from cutaway.compiler.passes.replacement.key import is_plain
 
 
+class WritesError(Exception):
+    """An implementation writes to an argument; names the operator that does."""
+
+
 class Ref(NamedTuple):
     """A node, by its place: the inputs of a trace come first, then its steps."""
 
@@ -93,24 +97,27 @@ def trace(function: Callable[..., Any], args: Sequence[Any], inputs: Mapping[fx.
         function: the implementation; it must not write to its arguments.
         args: the op's arguments, with nodes in them.
         inputs: what to trace it with for each of these nodes.
-        mode: the fake mode; None when there is no tensor.
+        mode: the fake mode.
 
     Raises:
+        WritesError: the function writes to an argument.
         Exception: whatever the function raises; `torch_internals.open_question` knows those for want of a guard.
     """
-    shape_env = None if mode is None else mode.shape_env
+    shape_env = mode.shape_env
+    given = {torch_internals.storage_of(value) for value in inputs.values() if isinstance(value, torch.Tensor)}
     result: list[Any] = []
 
     def flat(*values: Any) -> list[Any]:
         outputs = function(*replaced(args, dict(zip(inputs, values, strict=True))))
         leaves: list[Any] = []
-        memories = {torch_internals.storage_of(value) for value in values if isinstance(value, torch.Tensor)}
-        result.append(_flattened(outputs, leaves, memories))
+        result.append(_flattened(outputs, leaves, set(given)))
         return leaves
 
     before = None if shape_env is None else torch_internals.state_of_shapes(shape_env)
     with torch_internals.in_mode(mode), torch_internals.no_new_guards(shape_env):
         gm, decompositions = torch_internals.trace_forward(flat, list(inputs.values()))
+    for node in gm.graph.nodes:
+        _check_writes(node, given)
     made = _steps_of(gm, result[-1], decompositions)
     if before is not None and torch_internals.state_of_shapes(shape_env) != before:
         return replace(made, single_use=made.single_use or "tracing it learnt something about the symbols")
@@ -131,6 +138,19 @@ def _flattened(outputs: Any, leaves: list[Any], memories: set[int]) -> Any:
         return outputs
     leaves.append(outputs)
     return Ref(len(leaves) - 1)
+
+
+def _check_writes(node: fx.Node, given: set[int]) -> None:
+    """Raises WritesError when a node of a trace writes to memory that the implementation was given."""
+    overload = torch_internals.op_overload(node.target) if node.op == "call_function" else None
+    effects = torch_internals.effects_of(overload) if overload is not None else None
+    if effects is None or not effects.writes:
+        return
+    written = {**dict(zip(effects.parameters, node.args, strict=False)), **node.kwargs}
+    for one in nodes_in([written[name] for name in effects.writes if name in written]):
+        value = one.meta.get("val")
+        if isinstance(value, torch.Tensor) and torch_internals.storage_of(value) in given:
+            raise WritesError(str(node.target))
 
 
 def _steps_of(gm: fx.GraphModule, structure: Any, decompositions: torch_internals.Decompositions) -> Trace:

@@ -186,6 +186,12 @@ def refusing(x: Tensor, number: int) -> Tensor:
     return x + number
 
 
+@lowering_failing.register_impl("writing")
+def writing(x: Tensor, number: int) -> Tensor:
+    x[:1].add_(number)
+    return x * 1
+
+
 @register_op
 def lowering_endless(x: Tensor) -> Tensor:
     return x + 1
@@ -235,6 +241,10 @@ class TestWhatCannotBeLowered:
         assert "tracing provider 'failing' failed: ValueError: numbers above one (" in text
         assert "second line" not in text
         assert text.count("choose another with set_priority or ir_priority") == 1
+
+    def test_an_implementation_that_writes_to_an_argument_without_saying_so(self) -> None:
+        text = failed(of(Called(lowering_failing, (Input(0), 2))), lowering_failing, "writing")
+        assert "provider 'writing' writes to an argument, with aten.add_.Tensor. Register" in text
 
     def test_a_supports_args_that_fails(self) -> None:
         text = failed(of(Called(lowering_failing, (Input(0), 1))), lowering_failing, "refusing")
