@@ -42,8 +42,8 @@ def documented(text: str) -> set[str]:
 def test_every_key_of_every_event_and_table(struct: type[msgspec.Struct]) -> None:
     is_event = issubclass(struct, schema.Event)
     text = section("dump-format.md", "Events" if is_event else "Node tables")
-    if struct is schema.File:
-        text = section("dump-format.md", "snapshot")
+    if struct in (schema.File, schema.KeptInput):
+        text = section("dump-format.md", "snapshot" if struct is schema.File else "inputs")
     assert {field.encode_name for field in msgspec.structs.fields(struct)} <= documented(text)
 
 
