@@ -58,6 +58,8 @@ def _verdict(found: Replayed) -> str:
     text = _OUTCOMES[found.outcome]
     if found.outcome == "apart":
         text += f": {len(parted)} of {len(found.results)} results part beyond tolerance"
+    elif any(result.is_random for result in found.results):
+        text += ", but for what is random"
     unwritten = sum(result.comparison.verdict == "unwritten" for result in found.results)
     if unwritten:
         text += f" ({unwritten} of {len(found.results)} only memory that nobody has written to)"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cutaway import torch_internals
+from cutaway.replay.generators import drawing_once, seeded, state
 from cutaway.replay.unwritten import leaves_memory_unwritten, mark
 from cutaway.replay.values import copy, leaves
 
@@ -76,16 +77,16 @@ class Watch:
         self._note_reads(node, tensors)
         versions = [torch_internals.version_of(tensor) for tensor in tensors]
         nested, drawn = self._nested, len(self.random)
-        before = _seeded(zlib.crc32(f"{self.seed}:{self.names.get(node, node)}".encode()))
+        before = seeded(zlib.crc32(f"{self.seed}:{self.names.get(node, node)}".encode()))
         try:
-            result = function(*args, **kwargs)
+            result = drawing_once(function)(*args, **kwargs)
         except NodeError:
             raise
         except Exception as error:
             raise NodeError(node) from error
         finally:
             self._path.pop()
-        if nested == self._nested and not torch.equal(before, _generators()):
+        if nested == self._nested and not torch.equal(before, state()):
             self.random.append(node)
         elif len(self.random) > drawn:
             self.random.append(node)  # something in it did
@@ -183,16 +184,3 @@ def _written_by_schema(function: Any, args: Sequence[Any], kwargs: Mapping[str, 
     effects = torch_internals.effects_of(overload)
     given = {**dict(zip(effects.parameters, args, strict=False)), **kwargs}
     return [tensor for name in effects.parameters if name in effects.writes for tensor in _tensors(given.get(name))]
-
-
-def _seeded(seed: int) -> torch.Tensor:
-    torch.manual_seed(seed)
-    return _generators()
-
-
-def _generators() -> torch.Tensor:
-    """The state of the generators of this process."""
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states += torch.cuda.get_rng_state_all()
-    return torch.cat(states)
