@@ -31,21 +31,42 @@ def trace_forward(function: Callable[..., Any], args: Sequence[Any]) -> tuple[fx
         graph that have none.
     """
     from torch._inductor.pattern_matcher import fwd_only  # noqa: PLC0415  (Inductor is heavy)
-
-    used: dict[Any, Callable[..., Any] | None] = {}
-
-    def noted(op: Any, decomposition: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            used[op] = decomposition
-            return decomposition(*args, **kwargs)
-
-        return call
+    from torch.fx._lazy_graph_module import _use_lazy_graph_module  # noqa: PLC0415  (private: kept in one place)
 
     table = _modules().decompositions()
-    noting = {op: noted(op, decomposition) for op, decomposition in table.items()}
-    gm = fwd_only(function, args, run_functional_passes=False, get_decomp_fn=lambda: noting)
+    noting = _noting(table)
+    _noted.used = {}
+    with _use_lazy_graph_module(True):  # nobody runs it: its code need not be generated
+        gm = fwd_only(function, args, run_functional_passes=False, get_decomp_fn=lambda: noting)
     called = [node.target for node in gm.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
-    return gm, tuple({op: table.get(op) for op in called}.items() | used.items())
+    return gm, tuple({op: table.get(op) for op in called}.items() | _noted.used.items())
+
+
+class _Noted(threading.local):
+    """The decompositions that were called in the trace on this thread."""
+
+    used: dict[Any, Callable[..., Any]]
+
+
+_noted = _Noted()
+_noting_tables: dict[int, tuple[Any, dict[Any, Callable[..., Any]]]] = {}
+
+
+def _noting(table: dict[Any, Callable[..., Any]]) -> dict[Any, Callable[..., Any]]:
+    """A table of decompositions that notes which of them are called. Making one takes as long as a small trace."""
+    state = (len(table), next(reversed(table), None))  # what is added to a dict comes last
+    known = _noting_tables.get(id(table))
+    if known is None or known[0] != state:
+        known = _noting_tables[id(table)] = (state, {op: _noting_call(table, op) for op in table})
+    return known[1]
+
+
+def _noting_call(table: dict[Any, Callable[..., Any]], op: Any) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        decomposition = _noted.used[op] = table[op]
+        return decomposition(*args, **kwargs)
+
+    return call
 
 
 def still_decomposed(decompositions: Decompositions) -> bool:
