@@ -70,14 +70,14 @@ def main() -> None:
     ]
     rows = [row_of(result) for result in results]
     head = [
-        "ms of processor",
-        "vLLM",
-        "first graph",
+        "",
+        "vLLM, ms",
+        "first graph, ms",
         "times",
-        "filled cache",
+        "filled cache, ms",
         "times",
-        "us a node, vLLM",
-        "filled cache",
+        "vLLM, us a node",
+        "filled, us a node",
     ]
     _measure.report(arguments.json, {"results": results}, __doc__ or "", [_measure.table(head, rows)])
 
@@ -117,7 +117,7 @@ def row_of(result: dict[str, Any]) -> list[object]:
     times, nodes = result["seconds"], result["nodes"]
     theirs, first, filled = (median(times[name]) for name in ("vLLM", "first graph", "filled cache"))
     return [
-        f"{nodes} nodes, {'symbolic' if result['symbolic'] else 'static'} batch",
+        f"{nodes} node{'s'[: nodes > 1]}, {'symbolic' if result['symbolic'] else 'static'} batch",
         f"{theirs * 1e3:.1f}",
         f"{first * 1e3:.2f}",
         f"{ratio(times, 'first graph'):.1f}",

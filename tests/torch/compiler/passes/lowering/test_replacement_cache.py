@@ -6,6 +6,7 @@ import copy
 import logging
 import pickle
 import threading
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -170,6 +171,36 @@ def test_so_is_a_function_that_it_calls_and_its_own_code(monkeypatch: pytest.Mon
     monkeypatch.setattr(lowering_scaled.impls["native"].function, "__code__", thrice.__code__)
     assert factor(lowered(build(scaled()).gm, cache)) == 3.0
     assert (cache.hits, cache.misses) == (0, 2)
+
+
+def test_providers_share_nothing_even_when_they_are_one_function() -> None:
+    def same(x: Tensor) -> Tensor:
+        return x + 1
+
+    op = register_op(name="lowering_twins")(same)
+    op.register_impl("twin")(same)
+    program = Program((), (Shape((Size(4),)),), (Called(op, (Input(0),)),))
+    cache = ReplacementCache()
+    for provider in ("native", "twin"):
+        with op.set_priority([provider]):
+            lowered(build(program).gm, cache)
+    assert (cache.misses, len(cache)) == (2, 2)
+
+
+def test_a_filled_cache_is_far_faster_than_tracing() -> None:
+    """benchmarks/lowering.py measures it: some 40 times; a busy machine must not fail this."""
+    cache = ReplacementCache()
+    lowered(build(norm(4)).gm, cache)
+    seconds: list[float] = []
+    for way in (traced_anew, lambda gm: IrLowering(cache)(gm.graph)):
+        times: list[float] = []
+        for _ in range(3):
+            gm = build(norm(4, 16)).gm
+            began = thread_time()
+            way(gm)
+            times.append(thread_time() - began)
+        seconds.append(min(times))
+    assert seconds[0] > 5 * seconds[1]
 
 
 class Factor:
