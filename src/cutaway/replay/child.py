@@ -40,7 +40,9 @@ def do(job: Job) -> Answer:
             return Answer(runs=[_alone(job, graphs[0])])
         pair = Pair(job, *graphs)
         pair.run()
-        return Answer(runs=pair.runs, values=pair.values, outputs=pair.outputs, inputs=pair.inputs)
+        return Answer(
+            runs=pair.runs, values=pair.values, left_out=pair.left_out, outputs=pair.outputs, inputs=pair.inputs
+        )
     except StepError as error:
         return Answer(problem=_problem(error.graph, error.step, None, error.__cause__))
     except NodeError as error:

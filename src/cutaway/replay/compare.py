@@ -152,7 +152,7 @@ class _Errors:
         self.unwritten += int((~known).sum())
         differ = (_bits_in_order(one) != _bits_in_order(other)) & known
         if one.is_floating_point():
-            differ &= ~(one.isnan() & other.isnan())
+            differ &= ~(_is_nan(one) & _is_nan(other))
         count = int(differ.sum())
         if not count:
             return
@@ -165,8 +165,8 @@ class _Errors:
             self._integers(start, places, left, right)
 
     def _floats(self, start: int, places: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-        finite = left.isfinite() & right.isfinite()
         wide, other = left.to(torch.float64), right.to(torch.float64)
+        finite = wide.isfinite() & other.isfinite()
         error = (wide - other).abs()
         allowed = self.atol + self.rtol * wide.abs()
         ulps = _ulps(left, right)
@@ -202,6 +202,10 @@ class _Errors:
         if float(top) > self.worst[0]:
             among = torch.where(excess == top, error.nan_to_num(nan=math.inf), torch.full_like(error, -1.0))
             self.worst = float(top), start + int(places[int(among.argmax())])
+
+
+def _is_nan(value: torch.Tensor) -> torch.Tensor:
+    return (value if value.dtype in TOLERANCES else value.to(torch.float32)).isnan()
 
 
 def _tolerance(dtype: torch.dtype) -> tuple[float, float]:

@@ -203,6 +203,7 @@ class Answer(Struct, kw_only=True):
     Attributes:
         runs: of each graph; for `compiled`, node by node and then compiled.
         values: the comparison of each of the job's `values`; shorter or with None where they were not reached.
+        left_out: how many were not, for lack of memory.
         outputs: the comparison of each of the job's `outputs`.
         inputs: (input of the second graph, comparison): inputs that either graph wrote to.
         inside: for `compiled`, which nodes were compared with what was compiled; `values` goes with it.
@@ -213,6 +214,7 @@ class Answer(Struct, kw_only=True):
 
     runs: list[Ran] = []
     values: list[Comparison | None] = []
+    left_out: int = 0
     outputs: list[Comparison] = []
     inputs: list[tuple[int, Comparison]] = []
     inside: list[str] = []

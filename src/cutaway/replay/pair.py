@@ -35,6 +35,7 @@ class Pair:
         self.outputs: list[Comparison] = []
         self.inputs: list[tuple[int, Comparison]] = []
         self.runs: list[Ran] = []
+        self.left_out = 0
         self.contents: dict[bytes, list[str]] = {}
         self._of_one: dict[str, list[int]] = {}
         self._of_other: dict[str, list[int]] = {}
@@ -55,7 +56,8 @@ class Pair:
             if number == 0:
                 self.runs, self.outputs, self.inputs = round_.runs, round_.outputs(), round_.inputs()
             if round_.complete:
-                break
+                return
+        self.left_out = sum(value is None for value in self.values)
 
     def compare(self, one: list[Any], other: list[Any], reshape: bool = False) -> Comparison:
         return compare(one, other, self.job.rtol, self.job.atol, reshape)

@@ -121,7 +121,7 @@ def _two(reference: Subject, subject: Subject, options: Options) -> Replayed:
         seed=options.seed,
         inputs=len(reference.raw.inputs),
         recorded=tuple(chosen.recorded),
-        notes=(*chosen.notes, *pairs.notes, *_stand_ins(reference, subject)),
+        notes=(*chosen.notes, *pairs.notes, *_stand_ins(reference, subject), *_left_out(answer)),
         results=_places(pairs, subject),
     )
 
@@ -142,6 +142,12 @@ def _can_run(subject: Subject) -> None:
 def _stand_ins(*subjects: Subject) -> list[str]:
     names = dict.fromkeys(name for subject in subjects for name in subject.raw.stand_ins)
     return [f"zeros stand in for {', '.join(names)}: it runs only inside the engine"] if names else []
+
+
+def _left_out(answer: Answer) -> list[str]:
+    if not answer.left_out:
+        return []
+    return [f"{answer.left_out} pairs of nodes were not compared: they need more memory (--memory)"]
 
 
 def _places(pairs: Pairs, subject: Subject) -> list[tuple[int, str | None]]:
