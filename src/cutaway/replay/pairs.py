@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cutaway.dump.diff import Diff, chain, diff
@@ -11,6 +11,7 @@ from cutaway.dump.schema import Node, NodeTable, Size
 from cutaway.errors import ReplayError
 from cutaway.replay.groups import groups
 from cutaway.replay.job import End, Given
+from cutaway.replay.locate import descendants
 from cutaway.replay.subject import Subject, inputs_of
 
 
@@ -73,55 +74,85 @@ class _Paired:
         self.places = {node.name: place for place, node in enumerate(inputs_of(whole))}
 
     def pairs(self) -> Pairs:
-        given = self._given()
+        given, lacking = self._given()
+        unknown = descendants(self.other.raw, lacking, {})
         is_cut = len(self.one.nodes) != len(self.whole.nodes)
-        outputs, notes = self._outputs(is_cut)
+        outputs, notes = self._outputs(is_cut, unknown)
+        if lacking and not outputs:
+            raise ReplayError(
+                f"{self.other.name} cannot be compared with {self.reference.name}",
+                f"nothing there is its input {lacking[0]}" + (f", nor {len(lacking) - 1} more" if lacking[1:] else ""),
+                "compare it with another stage of the same piece",
+            )
+        if lacking:
+            notes.append(f"made with the seed: {', '.join(lacking)} (nothing in the other graph is that)")
         begin, until = self._inside() if is_cut else (None, None)
         return Pairs(
-            values=self._values(),
+            values=self._values(unknown),
             given=given,
             outputs=outputs,
             begin=begin,
             until=until,
-            sizes=list(self.part.matching.sizes),
+            sizes=[*self.part.matching.sizes, *self._sizes(given)],
             notes=notes,
         )
 
-    def _values(self) -> list[tuple[str, str]]:
-        """Nodes that are the same one, and what became of those that are not, where the same nodes read them."""
+    def _values(self, unknown: Collection[str]) -> list[tuple[str, str]]:
+        """Nodes that are the same one, and what became of those that are not, where the same nodes read them.
+
+        Args:
+            unknown: nodes of the other graph of which nothing can be said.
+        """
         ids = list(self.part.matching.pairs)
         for rewrite in self.found.rewrites:
             ids += [(old, new) for place in rewrite.places for _, old, new in place.uses]
-        ids += groups(self.whole, self.two, self.stems) if self.stems is not None else []
+        if self.stems is not None:
+            ids += groups(self.whole, self.two, self.stems, unknown)
         names: dict[tuple[str, str], None] = {}
         for left, right in ids:
             one, two = self.whole_ids.get(left), self.ids_of_two.get(right)
             if one is not None and two is not None:
                 names[one.name, two.name] = None
         known = self.reference.raw.lines, self.other.raw.lines
-        return [(left, right) for left, right in names if left in known[0] and right in known[1]]
+        kept = [(left, right) for left, right in names if left in known[0] and right in known[1]]
+        return [(left, right) for left, right in kept if right not in unknown]
 
-    def _given(self) -> list[Given]:
+    def _given(self) -> tuple[list[Given], list[str]]:
+        """Where the other graph's inputs come from, and the names of those that come from nowhere and are read."""
         before = self.part.matching.before
         origins = self._origins()
         given: list[Given] = []
         lacking: list[str] = []
         read = {name for line in self.other.raw.lines.values() for name in line.reads} | set(self.other.raw.results)
         for index, node in enumerate(inputs_of(self.two)):
-            source = self.whole_ids.get(before.get(node.id, -1)) or origins.get(node.id)
+            source = self.whole_ids.get(before.get(node.id, -1)) or origins.get(node.id) or self._saved(node)
             if source is not None and source.name in self.places:
                 given.append(Given(index, input=self.places[source.name]))
             elif source is not None and source.name in self.reference.raw.lines:
                 given.append(Given(index, value=source.name))
             elif node.value is None and node.name in read:
                 lacking.append(node.name)
-        if lacking:
-            raise ReplayError(
-                f"{self.other.name} cannot be compared with {self.reference.name}",
-                f"nothing there is its input {lacking[0]}" + (f", nor {len(lacking) - 1} more" if lacking[1:] else ""),
-                "compare it with another stage of the same piece",
-            )
-        return given
+        return given, lacking
+
+    def _sizes(self, given: list[Given]) -> Iterator[tuple[Size, Size]]:
+        """What sizes of the reference are in the other graph, by the inputs that come from it."""
+        known = {node.name: node for node in self.whole.nodes}
+        ours, theirs = inputs_of(self.whole), inputs_of(self.two)
+        for one in given:
+            source = ours[one.input] if one.input is not None else known.get(one.value or "")
+            node = theirs[one.index]
+            if source is None:
+                continue
+            if source.value is not None and node.value is not None:
+                yield source.value, node.value
+            yield from zip(source.shape or (), node.shape or (), strict=False)
+
+    def _saved(self, node: Node) -> Node | None:
+        """A value that the forward pass saves for the backward: AOTAutograd gives the input the name of the node."""
+        if self.part.after.phase != "backward":
+            return None
+        same = (each for each in self.whole.nodes if each.name == node.name)
+        return next((each for each in same if (each.dtype, each.shape) == (node.dtype, node.shape)), None)
 
     def _origins(self) -> dict[int, Node]:
         """For each input of the other graph, the one node of the reference that it stems from."""
@@ -136,8 +167,11 @@ class _Paired:
         names = [node.name for node in self.whole.nodes if node.id in inside]
         return (names[0], names[-1]) if names else (None, None)
 
-    def _outputs(self, is_cut: bool) -> tuple[list[tuple[End, End]], list[str]]:
-        """Results by their place; where there are other numbers of them, those that are the same value."""
+    def _outputs(self, is_cut: bool, unknown: Collection[str]) -> tuple[list[tuple[End, End]], list[str]]:
+        """Results by their place; where there are other numbers of them, those that are the same value.
+
+        Those that depend on an input which only one of the graphs has are left out.
+        """
         ours, theirs = self.reference.raw.results, self.other.raw.results
         if is_cut:
             ours = _results(self.one)
@@ -145,12 +179,15 @@ class _Paired:
         else:
             ends = [End(output=place) for place in range(len(ours))]
         if len(ends) == len(theirs):
-            pairs = [(end, End(output=place)) for place, end in enumerate(ends) if end is not None]
+            known = [(place, end) for place, end in enumerate(ends) if theirs[place] not in unknown]
+            pairs = [(end, End(output=place)) for place, end in known if end is not None]
             return pairs, _left_out(len(theirs) - len(pairs), len(theirs))
-        by_name = {right: left for left, right in reversed(self._values())}
+        by_name = {right: left for left, right in reversed(self._values(unknown))}
         places = {name: place for place, name in reversed(list(enumerate(ours))) if name is not None}
         found: list[tuple[End, End]] = []
         for place, name in enumerate(theirs):
+            if name in unknown:
+                continue
             left = by_name.get(name or "")
             if left is not None:
                 end = ends[places[left]] if left in places else End(value=left)
