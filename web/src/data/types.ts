@@ -39,7 +39,12 @@ export interface Index {
   /** Whether more may come: the page then follows `/api/events`. */
   live: boolean;
   /** For an offline report: when and how it was made. */
-  report: { made: string; redacted: boolean; only: string[]; left_out: { what: string; why: string }[] } | null;
+  report: {
+    made: string;
+    redacted: boolean;
+    only: string[];
+    left_out: { what: string; why: string }[];
+  } | null;
 }
 
 export interface Overview {
@@ -63,7 +68,16 @@ export interface Overview {
 
 /** Something to look at first. `where` opens it. */
 export interface Finding {
-  kind: "pattern" | "provider" | "specialised" | "ranks" | "recompile" | "graph_break" | "error" | "cache" | "incomplete";
+  kind:
+    | "pattern"
+    | "provider"
+    | "specialised"
+    | "ranks"
+    | "recompile"
+    | "graph_break"
+    | "error"
+    | "cache"
+    | "incomplete";
   severity: "warn" | "info";
   text: string;
   detail: string;
@@ -155,7 +169,10 @@ export interface Step {
 
 export interface Graph {
   fingerprint: Fingerprint;
-  symbols: Record<string, { min: number | null; max: number | null; hint: number | null; source: string | null }>;
+  symbols: Record<
+    string,
+    { min: number | null; max: number | null; hint: number | null; source: string | null }
+  >;
   /** Paths of "fqn: class", outermost first. */
   layers: string[][];
   sources: { file: string; line: number; function: string; code: string }[];

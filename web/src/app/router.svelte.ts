@@ -1,0 +1,66 @@
+import { parse, print, type Place } from "./state";
+
+export type Change = Partial<Omit<Place, "params">> & { params?: Record<string, string | null | undefined> };
+
+/** The fragment of the URL, as state. Moving to another place makes an entry in the history; small changes replace it. */
+export class Router {
+  place = $state.raw<Place>(parse(""));
+
+  constructor() {
+    this.place = parse(location.hash);
+  }
+
+  /** Follows the back and forward keys and links. Returns what ends it. */
+  listen(): () => void {
+    const read = () => {
+      if (print(this.place) !== location.hash) this.place = parse(location.hash);
+    };
+    addEventListener("popstate", read);
+    addEventListener("hashchange", read);
+    return () => {
+      removeEventListener("popstate", read);
+      removeEventListener("hashchange", read);
+    };
+  }
+
+  /** Where `change` leads. Without `params` those of another view are dropped, save the selection. */
+  to(change: Change): Place {
+    const { place } = this;
+    const stays = (change.view ?? place.view) === place.view;
+    const sameProcess =
+      (change.run ?? place.run) === place.run && (change.process ?? place.process) === place.process;
+    const kept: Record<string, string> = {};
+    if (stays) Object.assign(kept, place.params);
+    else if (place.params.sel && sameProcess) kept.sel = place.params.sel;
+    for (const [name, value] of Object.entries(change.params ?? {})) {
+      if (value == null || value === "") delete kept[name];
+      else kept[name] = value;
+    }
+    return { ...place, ...change, params: kept };
+  }
+
+  /** For links: `<a href={router.href({ view: "graph", at })}>`. */
+  href(change: Change): string {
+    return print(this.to(change));
+  }
+
+  /** Goes there: the back key returns. */
+  go(change: Change): void {
+    this.#write(this.to(change), "push");
+  }
+
+  /** Changes what is seen in place, without an entry in the history. */
+  adjust(change: Change): void {
+    this.#write(this.to(change), "replace");
+  }
+
+  #write(place: Place, how: "push" | "replace"): void {
+    const fragment = print(place);
+    if (fragment === print(this.place) && fragment === location.hash) return;
+    this.place = place;
+    // The query holds the token: it stays.
+    const url = location.search + fragment;
+    if (how === "push") history.pushState(null, "", url);
+    else history.replaceState(null, "", url);
+  }
+}

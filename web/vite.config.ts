@@ -1,0 +1,28 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vitest/config";
+
+// One page: index.html, page.js and page.css, without further chunks, so that the server can hold them in memory and
+// `cutaway report` can put them into one file. Workers are asked for with `?worker&inline`.
+export default defineConfig({
+  base: "./",
+  plugins: [svelte()],
+  worker: { format: "iife" },
+  build: {
+    outDir: "../src/cutaway/web/page",
+    emptyOutDir: true,
+    target: "es2023",
+    cssCodeSplit: false,
+    assetsInlineLimit: Number.MAX_SAFE_INTEGER,
+    modulePreload: false,
+    chunkSizeWarningLimit: 4000,
+    license: { fileName: "licences.md" },
+    rolldownOptions: {
+      output: {
+        codeSplitting: false,
+        entryFileNames: "page.js",
+        assetFileNames: "page[extname]",
+      },
+    },
+  },
+  test: { include: ["tests/**/*.test.ts"], reporters: ["default"] },
+});
