@@ -94,6 +94,19 @@ class ReplayError(CutawayError):
         self.details = details
 
 
+class IsolateError(CutawayError):
+    """The search for a fault cannot begin, or not go on.
+
+    Args:
+        what, why, cure: as in `CutawayError`.
+        details: what the program printed last; empty when there is nothing more to say.
+    """
+
+    def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:
+        super().__init__(what, why, cure)
+        self.details = details
+
+
 class UsageError(CutawayError):
     """The call makes no sense as it stands, whatever the dump holds."""
 

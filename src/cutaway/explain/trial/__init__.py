@@ -61,7 +61,7 @@ class Judge(Protocol):
     """Says whether a trial shows the fault, by the reference that was found on the ladder."""
 
     def faulty(self, observation: Observation) -> bool:
-        """Whether the fault is there. A crash that is not the fault's own, or a trial that cannot be used, is not it."""
+        """Whether the fault is there. Another crash than the fault's own, or a trial that cannot be used, is not it."""
         ...
 
     def why(self, observation: Observation) -> str:

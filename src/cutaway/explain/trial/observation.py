@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 Outcome = Literal["ok", "crash", "timeout", "unusable"]
-"""It ended well; it crashed; it took too long; it could not be tried at all (the model does not load, vLLM is missing)."""
+"""It ended well; it crashed; it took too long; it could not be tried at all (the model does not load, no vLLM)."""
 
 
 class Completion(Struct, frozen=True):
@@ -93,7 +93,7 @@ class Observation:
 
     Attributes:
         outcome: how it ended.
-        folder: the trial's own folder; it holds ``log.txt`` (all that was printed) and what the hands in the process wrote.
+        folder: the trial's own; it holds ``log.txt`` (all that was printed) and what the hands in the process wrote.
         outputs: what was computed; None when it did not get so far.
         signature: of the crash.
         seconds: how long the trial took, start to end.

@@ -23,6 +23,7 @@ class Setting:
         inductor: pieces are compiled; when off they run as they were captured (``backend="eager"``).
         compile: the model is captured and split at all.
         eager: the engine is told to run eagerly (``--enforce-eager``): nothing of the compiler is there.
+        rounds: how often the calls are made in the process: a fault that comes and goes shows in one of several.
         switches: what is off within a part, and what is watched; everything at its default changes nothing.
         record: leave a dump.
     """
@@ -33,6 +34,7 @@ class Setting:
     inductor: bool = True
     compile: bool = True
     eager: bool = False
+    rounds: int = 2
     switches: Switches = field(default_factory=Switches)
     record: bool = False
 
@@ -67,8 +69,8 @@ def at(part: str | None) -> Setting:
 def before(part: str) -> Setting:
     """The setting of the rung before: this part is the first that is still on.
 
-    Where a fault goes at a rung, it is there in this setting, with as much as possible off: bisection inside of the part
-    starts from it.
+    Where a fault goes at a rung, it is there in this setting, with as much as possible off: bisection inside of the
+    part starts from it.
     """
     names = list(PARTS)
     place = names.index(part)

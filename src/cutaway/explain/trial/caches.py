@@ -1,0 +1,139 @@
+"""Folders for caches: each trial has its own, and those of the user are only read."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutaway.errors import IsolateError
+
+MOST = 8 << 30
+"""Bytes of a cache that are copied; a larger one is left out, and that is said."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cache lies.
+
+    Attributes:
+        variable: the environment variable that says so.
+        folder: name of the trial's own folder for it.
+        path: where the user's is.
+        parts: what of it takes part in a compile, relative to it; empty for all.
+    """
+
+    variable: str
+    folder: str
+    path: Path
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was prepared for a trial.
+
+    Attributes:
+        variables: for its environment.
+        left_out: caches of the user that were not copied, and why, one sentence each.
+    """
+
+    variables: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+
+def places(environment: Mapping[str, str]) -> list[Place]:
+    """The caches that torch, vLLM and Cutaway would use with these variables."""
+    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = re.sub(r'[\\/:*?"<>|]', "_", _user())
+    return [
+        Place(
+            "VLLM_CACHE_ROOT",
+            "vllm",
+            _folder(environment, "VLLM_CACHE_ROOT", home / "vllm"),
+            ("torch_compile_cache", "torch_aot_compile"),
+        ),
+        Place(
+            "TORCHINDUCTOR_CACHE_DIR",
+            "inductor",
+            _folder(environment, "TORCHINDUCTOR_CACHE_DIR", Path(tempfile.gettempdir()) / f"torchinductor_{name}"),
+        ),
+        Place("CUTAWAY_CACHE_ROOT", "cutaway", _folder(environment, "CUTAWAY_CACHE_ROOT", home / "cutaway")),
+    ]
+
+
+def prepare(folder: Path, environment: Mapping[str, str], copied: bool) -> Prepared:
+    """Make a trial's caches.
+
+    Args:
+        folder: the trial's own; the caches are made in it.
+        environment: the user's, which says where theirs are.
+        copied: they begin as a copy of the user's; else empty.
+
+    Raises:
+        IsolateError: the disk is full.
+    """
+    variables: dict[str, str] = {}
+    left_out: list[str] = []
+    for place in places(environment):
+        own = folder / "caches" / place.folder
+        try:
+            own.mkdir(parents=True, exist_ok=True)
+            if copied and place.path.is_dir() and (why := _copy(place, own)):
+                left_out.append(why)
+        except OSError as error:
+            raise IsolateError(
+                f"no caches can be made in {str(folder)!r}",
+                error.strerror or str(error),
+                "make room, or give another folder with --output",
+            ) from error
+        variables[place.variable] = str(own)
+    # Triton asks its own variable first.
+    if "TRITON_CACHE_DIR" in environment:
+        variables["TRITON_CACHE_DIR"] = str(folder / "caches" / "triton")
+    return Prepared(variables, tuple(left_out))
+
+
+def drop(folder: Path) -> None:
+    """Remove the caches of a trial that is over."""
+    shutil.rmtree(folder / "caches", ignore_errors=True)
+
+
+def _folder(environment: Mapping[str, str], variable: str, otherwise: Path) -> Path:
+    return Path(environment[variable]).expanduser() if environment.get(variable) else otherwise
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid_{os.getuid()}"
+
+
+def _copy(place: Place, own: Path) -> str | None:
+    """Copy a cache, links as links; why not, if not."""
+    parts = [place.path / part for part in place.parts if (place.path / part).is_dir()] if place.parts else [place.path]
+    size = sum(_size(part) for part in parts)
+    if size > min(MOST, shutil.disk_usage(own).free // 2):
+        return f"the cache {place.path} holds {size / 1e9:.1f} GB, and was not copied: what is stale in it is not seen"
+    for part in parts:
+        shutil.copytree(
+            part, own / part.relative_to(place.path), symlinks=True, dirs_exist_ok=True, ignore_dangling_symlinks=True
+        )
+    return None
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(root) / name).lstat().st_size
+            except OSError:
+                continue
+    return total
