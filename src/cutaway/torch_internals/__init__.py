@@ -140,7 +140,13 @@ from cutaway.torch_internals.operators import (
     triton_kernels_of,
     without_autocast,
 )
-from cutaway.torch_internals.patterns import pattern_matcher
+from cutaway.torch_internals.patterns import (
+    fake_mode_for_table,
+    guard_or_false,
+    pattern_matcher,
+    patterns_are_skipped_at,
+    size_of_table,
+)
 from cutaway.torch_internals.settings import settings_now
 from cutaway.torch_internals.sizes import (
     Demand,
@@ -258,6 +264,7 @@ __all__ = [
     "expression",
     "failed_guard",
     "fake_like",
+    "fake_mode_for_table",
     "fake_mode_of",
     "fake_mode_of_compile",
     "fake_mode_with_sizes",
@@ -271,6 +278,7 @@ __all__ = [
     "graph_break_of",
     "graph_of_payload",
     "graph_transform_observer",
+    "guard_or_false",
     "has_aliased_results",
     "has_forward_hooks",
     "has_symbolic_sizes",
@@ -334,6 +342,7 @@ __all__ = [
     "patch_method",
     "patched_dynamo",
     "pattern_matcher",
+    "patterns_are_skipped_at",
     "phase_of_artifact",
     "plain_keys",
     "probe_vector_instructions",
@@ -359,6 +368,7 @@ __all__ = [
     "shape_env_of_size",
     "shape_guards",
     "size_oblivious",
+    "size_of_table",
     "size_with",
     "standalone_compile",
     "state_of_shapes",
