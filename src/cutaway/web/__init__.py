@@ -1,0 +1,1 @@
+"""The page: its data, and the server that gives them to it; no torch."""
