@@ -25,7 +25,9 @@ export function parse(fragment: string): Place {
   const path = cut < 0 ? text : text.slice(0, cut);
   const [run = "", process = "", view = "", ...at] = path.split("/").slice(1).map(decode);
   const params: Record<string, string> = {};
-  for (const [name, value] of new URLSearchParams(cut < 0 ? "" : text.slice(cut + 1))) params[name] = value;
+  for (const [name, value] of new URLSearchParams(cut < 0 ? "" : text.slice(cut + 1))) {
+    if (name && value) params[name] = value;
+  }
   return { run, process, view: isView(view) ? view : "overview", at: at.join("/"), params };
 }
 
