@@ -8,10 +8,11 @@ async function pack(resources: Record<string, unknown>): Promise<string> {
 }
 
 describe("the data of a report", () => {
-  const chunks = [
-    pack({ index: { schema: 1 }, "r/p/overview": { model: "é" } }),
-    pack({ "r/p/graph/f": [1, 2] }),
-  ];
+  const chunks = [{ index: { schema: 1 }, "r/p/overview": { model: "é" } }, { "r/p/graph/f": [1, 2] }];
+  let packed: string[] = [];
+  beforeAll(async () => {
+    packed = await Promise.all(chunks.map(pack));
+  });
   const read: number[] = [];
   const source = new EmbeddedSource(
     {
