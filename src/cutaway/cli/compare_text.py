@@ -20,8 +20,8 @@ from cutaway.dump.compare import (
     by_size,
     difference,
 )
+from cutaway.dump.compare.verdict import FEW, counted, differs, few, ranges_text, verdict
 
-FEW = 4
 Line = list[Styled]
 
 
@@ -49,53 +49,15 @@ def ranks_lines(found: Ranks, everything: bool) -> Iterator[Line]:
     """The processes of one run, the odd ones first."""
     processes = sum(len(group.names) for group in found.groups)
     ways = "all compiled the same" if found.same else f"compiled in {len(found.groups)} ways"
-    yield [(f"{found.dump.run}: {_counted(processes, 'process')}, {ways}", "bold")]
+    yield [(f"{found.dump.run}: {counted(processes, 'process')}, {ways}", "bold")]
     usual = found.groups[-1]
     for group in found.groups[:-1]:
         yield []
-        yield [(f"{_cut(group.names)}, unlike {_cut(usual.names)}", "bold red")]
+        yield [(f"{few(group.names)}, unlike {few(usual.names)}", "bold red")]
         if group.comparison is not None:
             yield from comparison_lines(group.comparison, ("", ""), everything)
     if found.same:
-        yield [(f"  {_cut(usual.names)}", "")]
-
-
-def verdict(found: Comparison) -> str:
-    """The whole comparison in a sentence."""
-    if found.same_graphs:
-        kernels = "the same kernels" if found.same_kernels else "other kernels"
-        return f"The same graphs at every stage, and {kernels}."
-    only = [f"{pair.name} only in {'B' if pair.a is None else 'A'}" for pair in _unpaired(found.compilations)]
-    ranges: list[str] = []
-    groups: list[PieceGroup] = []
-    whole: list[str] = []
-    for pair in found.compilations:
-        if pair.a is None or pair.b is None:
-            continue
-        for side, other in (("A", "b"), ("B", "a")):
-            names = by_size(getattr(each, side.lower()) for each in pair.ranges if getattr(each, other) is None)
-            ranges += [f"{_ranges(names)} only in {side}"] if names else []
-        whole += [] if pair.whole.course.same else [pair.name]
-        groups += [group for group in pair.pieces if _differs(group)]
-    reasons = [f"{', '.join(whole)} before any piece"] if whole else []
-    reasons += _pieces_that_differ(groups)
-    reasons += only + ranges
-    return f"The graphs differ: {'; '.join(reasons)}."
-
-
-def _pieces_that_differ(groups: Sequence[PieceGroup]) -> list[str]:
-    """How many pieces differ, and of how many that is seen in the last graph."""
-    ends = [group for group in groups if group.a and group.b and group.same_ends]
-    on_the_way = sum(len(group.a) for group in ends)
-    to_the_end = sum(max(len(group.a), len(group.b)) for group in groups if group not in ends)
-    return [
-        *([_counted(to_the_end, "piece")] if to_the_end else []),
-        *([f"{_counted(on_the_way, 'piece')} on the way to the same last graph"] if on_the_way else []),
-    ]
-
-
-def _unpaired(pairs: Sequence[CompilationPair]) -> list[CompilationPair]:
-    return [pair for pair in pairs if pair.a is None or pair.b is None]
+        yield [(f"  {few(usual.names)}", "")]
 
 
 def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
@@ -110,11 +72,11 @@ def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
     yield [(pair.name, "bold"), (f"{other}:", "")]
     yield from _range_lines(pair)
     yield from _course_lines("whole graph", pair.whole, everything)
-    same = [group for group in pair.pieces if not _differs(group) and not everything]
+    same = [group for group in pair.pieces if not differs(group) and not everything]
     if same:
         a, b = ([name for group in same for name in getattr(group, side)] for side in "ab")
         texts = {text for group in same for each in group.compiled for text in each.texts.a.kernels.values()}
-        kernels = f", {_counted(len(texts), 'kernel')}" if texts else ""
+        kernels = f", {counted(len(texts), 'kernel')}" if texts else ""
         yield [(f"  {_pieces(a, b)}: the same graphs and code{kernels}", "")]
     for group in pair.pieces:
         if group not in same:
@@ -124,7 +86,7 @@ def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
 def _size(pair: CompilationPair) -> str:
     """How much of it there is, in brackets."""
     pieces = sum(len(group.a) for group in pair.pieces)
-    parts = [_counted(pieces, "piece") if pieces else "", _ranges([each.a for each in pair.ranges if each.a])]
+    parts = [counted(pieces, "piece") if pieces else "", ranges_text([each.a for each in pair.ranges if each.a])]
     said = ", ".join(part for part in parts if part)
     return f" ({said})" if said else ""
 
@@ -135,7 +97,7 @@ def _extent(compilation: Compilation | None) -> str:
         return ""
     kernels = sum(code.kind == "kernel" for code in compilation.codes)
     first = compilation.snapshots[0]
-    return f" ({first.node_count} nodes {first.stage}, {_counted(kernels, 'kernel')})"
+    return f" ({first.node_count} nodes {first.stage}, {counted(kernels, 'kernel')})"
 
 
 def _range_lines(pair: CompilationPair) -> Iterator[Line]:
@@ -144,16 +106,11 @@ def _range_lines(pair: CompilationPair) -> Iterator[Line]:
         return
     a = by_size(each.a for each in pair.ranges if each.a is not None)
     b = by_size(each.b for each in pair.ranges if each.b is not None)
-    yield [(f"  compiled in A for {_ranges(a) if a else 'no range'}; in B for {_ranges(b) if b else 'no range'}", "")]
+    ours, theirs = (ranges_text(names) if names else "no range" for names in (a, b))
+    yield [(f"  compiled in A for {ours}; in B for {theirs}", "")]
     others = [f"{each.a} in A with {each.b} in B" for each in pair.ranges if each.a and each.b and each.a != each.b]
     if others:
         yield [(f"  compared: {', '.join(others)}, which have the most sizes in common", "")]
-
-
-def _differs(group: PieceGroup) -> bool:
-    """Whether there is more to say of pieces than that they were compiled for other ranges."""
-    inside = all(each.course.same and each.texts.same for each in group.compiled)
-    return not (group.a and group.b and group.whole.same and inside)
 
 
 def _group_lines(group: PieceGroup, everything: bool) -> Iterator[Line]:
@@ -239,7 +196,7 @@ def _text_lines(compiled: Compiled) -> Iterator[Line]:
     texts, indent = compiled.texts, "      "
     if texts.same:
         if texts.a.kernels and not compiled.course.same:
-            yield [(f"{indent}{_counted(len(texts.a.kernels), 'kernel')}, the same", "")]
+            yield [(f"{indent}{counted(len(texts.a.kernels), 'kernel')}, the same", "")]
         return
     for side, only in (("A", texts.only_a), ("B", texts.only_b)):
         if only:
@@ -255,28 +212,12 @@ def _range(compiled: Compiled) -> str:
     return (a or "all sizes") if a == b else f"{a} | {b}"
 
 
-def _ranges(names: Sequence[str]) -> str:
-    return f"{'range' if len(names) == 1 else 'ranges'} {_cut(names)}" if names else ""
-
-
 def _pieces(a: Sequence[str], b: Sequence[str]) -> str:
     """Names of pieces; in both runs where they differ."""
-    ours, theirs = _cut(a), _cut(b)
+    ours, theirs = few(a), few(b)
     return ours if not b or ours == theirs else f"{ours} | {theirs}"
-
-
-def _cut(names: Sequence[str]) -> str:
-    """Names as a list, cut short in the middle."""
-    if len(names) <= FEW:
-        return ", ".join(names)
-    return f"{', '.join(names[: FEW - 1])}, … {names[-1]} ({len(names)})"
 
 
 def _some(names: Sequence[str], most: int = FEW) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _counted(count: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count} {noun if count == 1 else plural}"

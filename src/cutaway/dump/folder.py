@@ -57,5 +57,21 @@ class ProcessFolder:
         except OSError as error:
             raise DumpError(f"{relative!r} cannot be read", error.strerror or str(error), _VERIFY) from error
 
+    def read_from(self, relative: str, start: int) -> bytes:
+        """What a file holds from a byte on.
+
+        Raises:
+            DumpError: as `read`, or the file is shorter than that.
+        """
+        path = self.resolve(relative)
+        try:
+            with path.open("rb") as file:
+                if file.seek(0, 2) < start:
+                    raise DumpError(f"{relative!r} is shorter than it was", "another recording took its place")
+                file.seek(start)
+                return file.read()
+        except OSError as error:
+            raise DumpError(f"{relative!r} cannot be read", error.strerror or str(error), _VERIFY) from error
+
 
 _VERIFY = "run `cutaway verify` to see what else is wrong, or record again"

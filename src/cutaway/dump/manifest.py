@@ -58,8 +58,15 @@ def read_lines(content: bytes, kinds: Any = schema.AnyEvent) -> Iterator[Line]:
         yield Line(number, event, event.seq)
 
 
-def read_events(content: bytes, kinds: Any = schema.AnyEvent) -> tuple[Sequence[schema.Event], list[str]]:
+def read_events(
+    content: bytes, kinds: Any = schema.AnyEvent, first: int = 1
+) -> tuple[Sequence[schema.Event], list[str]]:
     """The events of a manifest that can be read whole, and notes about what was left out.
+
+    Args:
+        content: the file, or what was added to it.
+        kinds: a union of event types to decode into.
+        first: the number of the first line in it.
 
     Raises:
         DumpError: a line is broken that is not the last one.
@@ -71,7 +78,7 @@ def read_events(content: bytes, kinds: Any = schema.AnyEvent) -> tuple[Sequence[
     for line in read_lines(content, kinds):
         if line.problem:
             raise DumpError(
-                f"manifest.jsonl is broken in line {line.number}",
+                f"manifest.jsonl is broken in line {first + line.number - 1}",
                 line.problem,
                 "run `cutaway verify` to see all of it, and get the file again from where it was recorded",
             )

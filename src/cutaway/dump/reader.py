@@ -30,7 +30,7 @@ from cutaway.dump.diff.select import Compared, compare_step, compare_steps
 from cutaway.dump.folder import ProcessFolder
 from cutaway.dump.frame import to_frame
 from cutaway.dump.locate import MANIFEST, Location, locate
-from cutaway.dump.manifest import read_events
+from cutaway.dump.manifest import TORN, read_events
 from cutaway.dump.schema import NodeTable
 from cutaway.dump.select import choose, matching, unknown
 from cutaway.dump.snapshot import Code, Snapshot, announced
@@ -58,6 +58,8 @@ def load(path: str | os.PathLike[str], run: str | None = None, rank: str | None 
     """
     return Dump(locate(path, run, rank))
 
+
+INCOMPLETE = "incomplete: the process was killed before it said that it had ended, or still runs"
 
 _Events = (
     schema.Run
@@ -87,6 +89,7 @@ class Dump:
         errors: where recording failed.
         notes: what is unusual about the dump, in words.
         complete: whether the recording came to its end; False when the process was killed, or still runs.
+        events: how many events were read.
     """
 
     def __init__(self, location: Location) -> None:
@@ -104,11 +107,40 @@ class Dump:
         self.complete = False
         self._folder = ProcessFolder(location.folder)
         self._tables: dict[str, tuple[NodeTable, dict[str, Any]]] = {}
-        events, self.notes = read_events(self._folder.read(MANIFEST), _Events)
+        content = self._folder.read(MANIFEST)
+        events, self.notes = read_events(content, _Events)
+        self.events = len(events)
+        self._read = len(content) if TORN not in self.notes else content.rfind(b"\n") + 1
+        self._lines = content.count(b"\n")
+        self._unended = TORN not in self.notes and not content.endswith(b"\n")
         for event in events:
             self._take(event)
         if not self.complete:
-            self.notes.append("incomplete: the process was killed before it said that it had ended, or still runs")
+            self.notes.append(INCOMPLETE)
+
+    def read_on(self) -> int:
+        """Take in what was added to the manifest since it was read; a last line that is not finished waits.
+
+        Returns:
+            How many events came.
+
+        Raises:
+            DumpError: the manifest is broken, or was replaced by a shorter one: then load the dump again.
+        """
+        added = self._folder.read_from(MANIFEST, self._read)
+        added = added[: added.rfind(b"\n") + 1]
+        if not added:
+            return 0
+        lines = added.removeprefix(b"\n") if self._unended else added
+        events, notes = read_events(lines, _Events, self._lines + 1)
+        self._read, self._lines, self._unended = self._read + len(added), self._lines + added.count(b"\n"), False
+        self.notes = [*(note for note in self.notes if note not in (TORN, INCOMPLETE, *notes)), *notes]
+        for event in events:
+            self._take(event)
+        if not self.complete:
+            self.notes.append(INCOMPLETE)
+        self.events += len(events)
+        return len(events)
 
     @property
     def selectors(self) -> list[str]:

@@ -25,6 +25,8 @@ class Store(Protocol):
     """What a snapshot asks of the dump that it is in."""
 
     path: Path
+    run: str
+    process: str
     snapshots: dict[str, Snapshot]
     codes: dict[str, Code]
 

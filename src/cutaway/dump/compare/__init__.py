@@ -19,6 +19,7 @@ from cutaway.dump.compare.ranks import RankGroup, Ranks, compare_ranks, compare_
 from cutaway.dump.compare.result import KINDS, Comparison, Kind, compare
 from cutaway.dump.compare.settings import Setting
 from cutaway.dump.compare.totals import Total
+from cutaway.dump.compare.verdict import verdict
 
 __all__ = [
     "KINDS",
@@ -41,4 +42,5 @@ __all__ = [
     "compare_ranks",
     "compare_runs",
     "difference",
+    "verdict",
 ]

@@ -37,10 +37,14 @@ class Call:
     nodes: tuple[str, ...]
 
     @property
+    def kernel_code(self) -> Code | None:
+        """The kernel's own source; None for one of a library."""
+        return self.code.dump.codes.get(f"{self.code.selector.rpartition('/')[0]}/kernels/{self.name}")
+
+    @property
     def kernel_file(self) -> str | None:
         """Where the kernel's own source is; None for one of a library."""
-        selector = f"{self.code.selector.rpartition('/')[0]}/kernels/{self.name}"
-        known = self.code.dump.codes.get(selector)
+        known = self.kernel_code
         return next((file.path for file in known.owner.files), None) if known is not None else None
 
 
@@ -73,6 +77,11 @@ class Calls:
                     by_call.setdefault(call, []).append(node)
             self._known[snapshot.selector] = tuple(self._calls(code, by_call) if by_node or not code.kernels else ())
         return self._known[snapshot.selector]
+
+    def of_code(self, code: Code) -> tuple[Call, ...]:
+        """The calls in a code, in the order of the text; without their nodes when its graph is not in the dump."""
+        last = self._kernels.last(code)
+        return self.of(last) if last is not None else tuple(self._calls(code, {}))
 
     def code(self, snapshot: Snapshot) -> Code | None:
         """The code that a last graph became."""

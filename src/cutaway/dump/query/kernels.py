@@ -47,6 +47,10 @@ class Kernels:
                 found.setdefault(name, set()).add(kernel)
         return {name: frozenset(those) for name, those in found.items()}
 
+    def last(self, code: Code) -> Snapshot | None:
+        """The last graph of a code's piece and range; None when it was not recorded."""
+        return self._last.get(_place(code))
+
     def _names(self, place: _Place) -> dict[str, list[str]]:
         """Kernel -> names of its nodes."""
         found: dict[str, list[str]] = {}

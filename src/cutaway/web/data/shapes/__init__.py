@@ -6,11 +6,11 @@ A test holds that both say the same; docs/web-data.md describes each resource.
 from __future__ import annotations
 
 from cutaway.web.data.shapes.across import (
-    Comparison,
     ComparedCompilation,
     ComparedPiece,
     ComparedProcess,
     ComparedStep,
+    Comparison,
     Coverage,
     KernelCall,
     Parting,
@@ -31,8 +31,8 @@ from cutaway.web.data.shapes.graphs import (
     GraphNode,
     LayerRow,
     Layers,
-    RewritePlace,
     Rewrite,
+    RewritePlace,
     Side,
     Snapshot,
     SourceLine,

@@ -1,0 +1,91 @@
+"""How two graphs differ: rewrites, which node is which, and both graphs side by side."""
+
+from __future__ import annotations
+
+from cutaway.dump import Snapshot, schema
+from cutaway.dump.diff import Diff, Rewrite, diff
+from cutaway.errors import UsageError
+from cutaway.web.data import shapes
+from cutaway.web.data.beside import beside
+from cutaway.web.data.process import Process
+from cutaway.web.data.words import cut
+
+
+def step_difference(process: Process, selector: str) -> shapes.Difference:
+    """What a step changed: its graph against the one before it; nothing, for a pass that changed nothing.
+
+    Args:
+        process: what was recorded.
+        selector: the step, or a part of its selector.
+
+    Raises:
+        SelectorError: there is no such step.
+        UsageError: nothing comes before it.
+        DumpError: a graph cannot be read.
+    """
+    found = process.find(selector)
+    after = process.snapshot(selector)
+    before = after if isinstance(found, schema.PassRan) else process.before(after)
+    if before is None:
+        raise UsageError(f"{after.selector!r} is the first graph of its compilation", "there is nothing before it")
+    return difference(before, after)
+
+
+def difference(before: Snapshot, after: Snapshot) -> shapes.Difference:
+    """The difference of any two graphs, of one process or of two. Raises DumpError."""
+    found = diff(before, after)
+    part = found.parts[0]
+    places = [place for rewrite in found.rewrites for place in rewrite.places]
+    changed = {(each.before, each.after) for place in places for each in place.changes}
+    return shapes.Difference(
+        before=_side(before),
+        after=_side(after),
+        equal=found.is_empty,
+        summary=cut(found.summary),
+        ops_delta=found.ops_delta,
+        sizes=list(found.sizes),
+        rewrites=[_rewrite(rewrite) for rewrite in found.rewrites],
+        kept={str(new): old for old, new in part.matching.pairs},
+        removed=sorted(part.matching.only_before),
+        added=sorted(part.matching.only_after),
+        changed=sorted(changed),
+        rows=beside(part, _members(found), _changes(found)),
+    )
+
+
+def _side(snapshot: Snapshot) -> shapes.Side:
+    dump = snapshot.dump
+    return shapes.Side(snapshot.selector, snapshot.graph, snapshot.node_count, dump.run, dump.process)
+
+
+def _members(found: Diff) -> tuple[dict[int, int], dict[int, int]]:
+    """Ids before, and ids after -> the rewrite that they are part of."""
+    sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for number, rewrite in enumerate(found.rewrites):
+        for place in rewrite.places:
+            for ids, side in ((place.before, sides[0]), (place.after, sides[1])):
+                for each in ids:
+                    side.setdefault(each, number)
+    return sides
+
+
+def _changes(found: Diff) -> set[int]:
+    """Ids after of nodes that stayed and differ in more than the name of the operator."""
+    rewrites = [rewrite for rewrite in found.rewrites if rewrite.kind in ("changed", "moved")]
+    return {each for rewrite in rewrites for place in rewrite.places for each in place.after}
+
+
+def _rewrite(rewrite: Rewrite) -> shapes.Rewrite:
+    return shapes.Rewrite(
+        kind=rewrite.kind,
+        text=cut(rewrite.text),
+        cls=cut(rewrite.cls),
+        often=rewrite.often,
+        count=rewrite.count,
+        layers=list(rewrite.layers),
+        providers=list(rewrite.providers),
+        passes=list(rewrite.passes),
+        types=list(rewrite.types),
+        absent=[shapes.AbsentLayers(list(each.layers), each.reason) for each in rewrite.absent],
+        places=[shapes.RewritePlace(place.layer, list(place.before), list(place.after)) for place in rewrite.places],
+    )

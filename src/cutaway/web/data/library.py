@@ -1,0 +1,245 @@
+"""Everything that the page can ask of a dump, by path: what the server answers and a report carries.
+
+run_001/rank_0_dp_0/diff/backbone/piece_02/range_8_8/post_grad
+└─ process ───────┘ └┬─┘ └─ selector ─────────────────────────┘
+                  resource
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from msgspec import Struct
+
+from cutaway.dump import Dump, Snapshot, load
+from cutaway.dump.locate import Location, locate
+from cutaway.errors import CutawayError, DumpError, SelectorError
+from cutaway.web.data import shapes
+from cutaway.web.data.comparison import comparison
+from cutaway.web.data.difference import difference, step_difference
+from cutaway.web.data.graph import graph, snapshot
+from cutaway.web.data.layers import layers
+from cutaway.web.data.overview import overview, rank_names
+from cutaway.web.data.process import Process
+from cutaway.web.data.search import search
+from cutaway.web.data.steps import steps
+from cutaway.web.data.text import text
+from cutaway.web.data.ways import piece_ways, ways
+from cutaway.web.data.words import cut
+
+Resource = Callable[["Library", Process, str], Struct]
+
+
+class Library:
+    """The runs and processes of a dump; a process is read when it is asked for, and then kept.
+
+    Args:
+        path: a dump's root, one of its runs or one of its processes.
+        run, rank: what is shown first; None for the newest run and the first process.
+
+    Raises:
+        DumpError: there is no dump.
+        SelectorError: it has no such run or process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], run: str | None = None, rank: str | None = None) -> None:
+        self.path = Path(path)
+        first = locate(path, run, rank)
+        self._asked = (run, rank)
+        self._processes: dict[tuple[str, str], Process] = {}
+        self._problems: dict[tuple[str, str], CutawayError] = {}
+        self._folders = {(first.run, first.process): first.folder}
+
+    def index(self, live: bool = False) -> shapes.Index:
+        """What there is to choose from; looked up anew each time.
+
+        Args:
+            live: whether more may come.
+
+        Raises:
+            DumpError: the dump is gone.
+        """
+        first = locate(self.path, *self._asked)
+        runs = [shapes.RunName(name, self._names(name)) for name in reversed(first.runs)]
+        return shapes.Index(
+            schema=1,
+            cutaway=_version(),
+            title=cut(self.path.resolve().name, 200),
+            runs=runs,
+            run=first.run,
+            process=first.process,
+            live=live,
+            report=None,
+        )
+
+    def get(self, path: str, live: bool = False) -> Struct:
+        """A resource by its path, as web/src/data/types.ts lists them.
+
+        Raises:
+            SelectorError: nothing is called so.
+            DumpError: what is asked for cannot be read.
+            UsageError: it makes no sense.
+        """
+        if path == "index":
+            return self.index(live)
+        run, _, rest = path.partition("/")
+        process, _, rest = rest.partition("/")
+        kind, _, what = rest.partition("/")
+        make = _RESOURCES.get(kind)
+        if make is None:
+            raise SelectorError(
+                f"there is no resource {cut(path, 200)!r}",
+                "a path is RUN/PROCESS/KIND/…",
+                f"the kinds are {', '.join(_RESOURCES)}",
+            )
+        return make(self, self.process(run, process), what)
+
+    def process(self, run: str, process: str) -> Process:
+        """A process by the names of its run and itself. Raises SelectorError, DumpError."""
+        key = (run, process)
+        if key in self._problems:
+            raise self._problems[key]
+        if key not in self._processes:
+            self._processes[key] = Process(self._load(run, process))
+        return self._processes[key]
+
+    def paths(self, run: str, process: str) -> Iterator[str]:
+        """The paths of all resources of a process, for whoever wants to carry them along; those of graphs once each."""
+        found = self.process(run, process)
+        start = f"{run}/{process}"
+        yield f"{start}/overview"
+        yield f"{start}/search"
+        yield from (f"{start}/graph/{fingerprint}" for fingerprint in found.graphs)
+        for compilation in found.dump:
+            yield f"{start}/steps/{compilation.name}"
+            yield f"{start}/lineage/{compilation.name}"
+            yield from (f"{start}/lineage/{compilation.name}/{piece.name}" for piece in found.pieces(compilation))
+            for step in compilation.steps:
+                if isinstance(step, Snapshot):
+                    yield from (f"{start}/{kind}/{step.selector}" for kind in ("snapshot", "layers", "text/raw"))
+                    if found.before(step) is not None:
+                        yield f"{start}/diff/{step.selector}"
+            yield from (f"{start}/text/code/{code.selector}" for code in compilation.codes)
+
+    def read_on(self) -> bool:
+        """Take in what was recorded since; returns whether anything was."""
+        changed = False
+        for key, process in list(self._processes.items()):
+            try:
+                if not process.dump.read_on():
+                    continue
+                self._processes[key] = Process(process.dump)
+            except DumpError as error:
+                self._again(key, error)
+            changed = True
+        for key in list(self._problems):
+            del self._problems[key]
+            changed = True
+        return changed
+
+    def _again(self, key: tuple[str, str], error: DumpError) -> None:
+        """A process whose manifest was replaced is read from its beginning; one that is broken stays a problem."""
+        try:
+            self._processes[key] = Process(self._load(*key))
+        except CutawayError:
+            del self._processes[key]
+            self._problems[key] = error
+
+    def version(self, run: str, process: str) -> str:
+        """Another one whenever more of a process was read."""
+        dump = self.process(run, process).dump
+        return f"{len(dump.selectors)}-{dump.events}"
+
+    def _load(self, run: str, process: str) -> Dump:
+        first = locate(self.path, *self._asked)
+        if run not in first.runs or (run == first.run and process not in first.processes):
+            raise SelectorError(
+                f"no process {cut(f'{run}/{process}', 200)!r} in this dump",
+                f"the runs are {', '.join(first.runs)}; {first.run} has {', '.join(first.processes)}",
+                "take one of the index",
+            )
+        if (run, process) == (first.run, first.process):
+            return Dump(first)
+        if len(first.runs) == 1:
+            return Dump(Location(first.folder.parent / process, run, process, first.runs, first.processes))
+        return load(self.path, run, process)
+
+    def _names(self, run: str) -> list[shapes.ProcessName]:
+        """The processes of a run; those that compiled the same are told for runs that were opened."""
+        opened = next((process for (name, _), process in self._processes.items() if name == run), None)
+        if opened is not None:
+            return rank_names(opened.dump)
+        single = self._asked if self._asked[0] == run else (run, None)
+        try:
+            names = locate(self.path, *(single if len(locate(self.path).runs) > 1 else (None, None))).processes
+        except CutawayError:
+            return []
+        return [shapes.ProcessName(name, []) for name in names]
+
+
+def _version() -> str:
+    try:
+        return version("cutaway")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _diff(library: Library, process: Process, what: str) -> Struct:
+    before, after = _two(process, what)
+    if after is None:
+        return step_difference(process, before)
+    return difference(process.snapshot(before), process.snapshot(after))
+
+
+def _two(process: Process, what: str) -> tuple[str, str | None]:
+    """A selector, or two with dots between them; a selector may itself have two dots in a row."""
+    if ".." not in what or what in process.dump.snapshots:
+        return what, None
+    cuts = [place for place in range(len(what)) if what.startswith("..", place)]
+    for place in cuts:
+        if what[:place] in process.dump.snapshots and what[place + 2 :] in process.dump.snapshots:
+            return what[:place], what[place + 2 :]
+    return what[: cuts[0]], what[cuts[0] + 2 :]
+
+
+def _between(library: Library, process: Process, what: str) -> Struct:
+    selector, dots, rest = what.partition("../")
+    run, _, rest = rest.partition("/")
+    name, _, other = rest.partition("/")
+    if not dots or not other:
+        raise SelectorError(f"{cut(what, 200)!r} names no two graphs", "it is SELECTOR../RUN/PROCESS/SELECTOR")
+    return difference(process.snapshot(selector), library.process(run, name).snapshot(other))
+
+
+def _lineage(library: Library, process: Process, what: str) -> Struct:
+    compilation, _, piece = what.partition("/")
+    return piece_ways(process, compilation, piece) if piece else ways(process, compilation)
+
+
+def _compare(library: Library, process: Process, what: str) -> Struct:
+    run, __, name = what.partition("/")
+    return comparison(process, library.process(run, name))
+
+
+def _text(library: Library, process: Process, what: str) -> Struct:
+    kind, _, selector = what.partition("/")
+    return text(process, kind, selector)
+
+
+_RESOURCES: dict[str, Resource] = {
+    "overview": lambda _, process, __: overview(process),
+    "steps": lambda _, process, what: steps(process, what),
+    "graph": lambda _, process, what: graph(process, what),
+    "snapshot": lambda _, process, what: snapshot(process, what),
+    "layers": lambda _, process, what: layers(process, what),
+    "text": _text,
+    "diff": _diff,
+    "lineage": _lineage,
+    "search": lambda _, process, __: search(process),
+    "compare": _compare,
+    "between": _between,
+}
+"""Kind -> what makes it, of a process and what is left of the path."""
