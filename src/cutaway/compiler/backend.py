@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.compiler.build.interface import Runnable, Task
-from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter
+from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter, copied
 from cutaway.compiler.build.make import make_compiler
 from cutaway.compiler.build.ranges import Range, make_ranges
 from cutaway.compiler.cache.factors import key_of
@@ -82,10 +83,12 @@ class CutawayBackend:
 
     def _passes(self) -> dict[str, PassManager]:
         """What runs where in Inductor."""
-        rounds = arrange(self.config).items()
+        inspector = self.session.inspector
         return {
-            SETTINGS[name]: PassManager(passes, name, self._ran_pass, self.config.debug)
-            for name, passes in rounds
+            SETTINGS[name]: PassManager(
+                passes if inspector is None else inspector.passes(passes), name, self._ran_pass, self.config.debug
+            )
+            for name, passes in arrange(self.config).items()
             if passes
         }
 
@@ -110,6 +113,8 @@ class CutawayBackend:
 
     @contextmanager
     def _within(self, task: Task) -> Generator[None]:
+        if self.session.inspector is not None:
+            self.session.inspector.compiling(task.name, str(task.range))
         try:
             with (
                 self.observer.piece(task.name, str(task.range)),
@@ -159,6 +164,8 @@ class CutawayBackend:
         self.observer.before_split(gm)
         split_gm, items = self._split(gm)
         self.observer.after_split(split_gm, [item.submod_name for item in items])
+        if self.session.inspector is not None:
+            self.session.inspector.split(split_gm, self._rebuilder(items, ranges, batch))
         with maybe_use_cudagraph_partition_wrapper(self.config, self.session.counters, self.pool):
             backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
         self._count(items, backends)
@@ -194,6 +201,27 @@ class CutawayBackend:
         finally:
             self.progress.end()
 
+    def _rebuilder(
+        self, items: Sequence[SplitItem], ranges: Sequence[Range], batch: BatchSymbol
+    ) -> Callable[[str, str], Runnable]:
+        """What compiles a piece anew with no cache: an inspector holds that against what a cache gave."""
+        kept = {item.submod_name: replace(item, graph=copied(item.graph)) for item in items}
+
+        def rebuild(name: str, span: str) -> Runnable:
+            compiler = make_compiler(replace(self.config, disable_cache=True), self._passes())
+
+            def compile_all(tasks: Sequence[Task]) -> list[tuple[Runnable, str]]:
+                (task,) = tasks
+                with self._within(task):
+                    return [(compiler.compile(task), "")]
+
+            (wanted,) = (one for one in ranges if str(one) == span)
+            with set_priority(self.config.ir_priority):
+                (made,) = PiecewiseCompileInterpreter([kept[name]], [wanted], batch, compile_all).run()
+            return made.runnables[wanted]
+
+        return rebuild
+
     # -- link ---------------------------------------------------------------------------------------------
 
     def _plan(
@@ -226,7 +254,7 @@ class CutawayBackend:
                 return split_gm.get_submodule(piece.name)
             return backend.runnables[span]
 
-        return self._whole(plan, assemble(plan, runnable, self._wrap))
+        return self._whole(plan, assemble(plan, runnable, self._wrap, inspector=self.session.inspector))
 
     def link_kept(self, plan: Plan) -> Any:
         """Link a plan out of the store alone. Raises CompileError when an artifact is not there or not whole."""

@@ -1,7 +1,7 @@
 """What is off within a part of the compiler, and what is watched: read by the hands in the process of a trial.
 
 The one who starts a trial writes the switches into a file, and names it in ``CUTAWAY_SWITCHES``; what the hands see
-they write into the folder ``inside`` beside it (`bisect/journal.py`).
+they write into the folder ``inside`` beside it (`bisect/within/journal.py`).
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ EVERYWHERE = Place()
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A graph to run within the process, where an operator or a lowering may be another than in a fresh one.
+class Errand:
+    """A replay to make within the process, where an operator or a lowering may be another than in a fresh one.
 
     Attributes:
-        place: of the piece whose inputs it gets.
-        path: its raw file.
+        place: the piece in a range; the first call of it that is compared runs the errand.
+        job: a file with what to replay (`cutaway.replay.job.Job`).
     """
 
     place: Place
-    path: str
+    job: str
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Switches:
         compare_calls: so many calls of a piece in a range are compared; all others run as they are.
         keep_inputs: bytes of inputs that are kept of a piece that does not compute what its eager graph does.
         fresh: pieces that are compiled anew, with no cache, beside what a cache gave, and compared with it.
-        inside: graphs that are run and compiled within the process, with the inputs of a piece that parts.
-        times: pieces whose calls are timed, and those of their kernels.
+        errands: replays that are made within the process.
+        times: pieces whose calls are timed, beside those of their eager graphs.
         passes_off: names of passes that are off (an engine's own, ours, or Inductor's named ones).
         pass_limits: pass -> how many of its runs are let through, counted over all pieces in their order.
         providers: operator -> the providers that it may take, the first preferred.
@@ -85,7 +85,7 @@ class Switches:
     compare_calls: int = 64
     keep_inputs: int = 1 << 30
     fresh: tuple[Place, ...] = ()
-    inside: tuple[Graph, ...] = ()
+    errands: tuple[Errand, ...] = ()
     times: tuple[Place, ...] = ()
     passes_off: tuple[str, ...] = ()
     pass_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -101,7 +101,7 @@ class Switches:
     @property
     def looks_at_pieces(self) -> bool:
         """Whether pieces are run another way, or watched."""
-        return bool(self.eager or self.compare or self.fresh or self.inside or self.times)
+        return bool(self.eager or self.compare or self.fresh or self.errands or self.times)
 
     @property
     def changes_compile(self) -> bool:
@@ -129,8 +129,8 @@ class Switches:
             for name in ("eager", "compare", "fresh", "times"):
                 if name in found:
                     found[name] = tuple(Place(**one) for one in found[name])
-            if "inside" in found:
-                found["inside"] = tuple(Graph(Place(**one["place"]), one["path"]) for one in found["inside"])
+            if "errands" in found:
+                found["errands"] = tuple(Errand(Place(**one["place"]), one["job"]) for one in found["errands"])
             if "passes_off" in found:
                 found["passes_off"] = tuple(found["passes_off"])
             if "providers" in found:
@@ -170,7 +170,7 @@ def read_switches() -> tuple[Switches, Path] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, (Place, Graph)):
+    if isinstance(value, (Place, Errand)):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]

@@ -8,18 +8,27 @@ extensions); Cutaway has one there. Without ``CUTAWAY_DUMP`` it reads one variab
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 
 
 def start() -> None:
     """The entry point. Never raises: torch must import whatever happens here."""
-    path = os.environ.get("CUTAWAY_DUMP")
-    if not path or os.environ.get("CUTAWAY") == "0":
+    if os.environ.get("CUTAWAY") == "0":
         return
+    path = os.environ.get("CUTAWAY_DUMP")
+    if path:
+        _try("nothing will be recorded", lambda: import_module("cutaway.record.recording").record_process(path))
+    if os.environ.get("CUTAWAY_SWITCHES"):  # a trial of `cutaway isolate`
+        _try("no switch is followed", lambda: import_module("cutaway.explain.bisect.within.hands").begin())
+
+
+def _try(failure: str, begin: Callable[[], object]) -> None:
     try:
-        import_module("cutaway.record.recording").record_process(path)
+        begin()
     except Exception as error:  # noqa: BLE001  (never end the run)
         with suppress(RuntimeWarning):  # under -W error
-            warnings.warn(f"cutaway: nothing will be recorded: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"cutaway: {failure}: {error}", RuntimeWarning, stacklevel=3)

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import fx
 
 from cutaway.torch_internals.swap import loaded, patch_method
@@ -165,6 +166,42 @@ def inductor_compile(graph: fx.GraphModule, inputs: Sequence[Any]) -> Any:
     import torch._inductor as inductor  # noqa: PLC0415  (Inductor is heavy)
 
     return inductor.compile(graph, list(inputs))
+
+
+def patch_torch_compile(around: Callable[..., Any]) -> Callable[[], None]:
+    """Let ``torch.compile``'s backend go to ``around(original, wrapper, graph, inputs, **patches)``; returns the undo.
+
+    torch/__init__.py, ``_TorchCompileInductorWrapper.__call__``: what Dynamo hands a graph to by default. There is no
+    hook that sees the graph and what was compiled of it together.
+    """
+
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def call(self: Any, graph: Any, inputs: Any, **patches: Any) -> Any:
+            return around(original, self, graph, inputs, **patches)
+
+        return call
+
+    return patch_method(torch._TorchCompileInductorWrapper, "__call__", make)
+
+
+def patch_disabled_passes(is_off: Callable[[str], bool]) -> Callable[[], None]:
+    """Skip those of Inductor's named passes for which ``is_off(name)`` is true; returns the undo.
+
+    torch/fx/passes/graph_transform_observer.py, ``_check_disable_pass``: asked once before each run of each. What is
+    there (``torch._inductor.config.disabled_passes``, ``CompilerBisector``) takes parts of names, or needs torch's own
+    bisection to be going on.
+    """
+    from torch.fx.passes.graph_transform_observer import GraphTransformObserver  # noqa: PLC0415
+
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def check(self: Any) -> bool:
+            return is_off(self.passname) or original(self)
+
+        return check
+
+    return patch_method(GraphTransformObserver, "_check_disable_pass", make)
 
 
 def cause_of(error: Exception) -> Exception:

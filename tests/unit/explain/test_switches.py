@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutaway.errors import UsageError
-from cutaway.explain.switches import EVERYWHERE, VARIABLE, Graph, Place, Switches, read_switches
+from cutaway.explain.switches import EVERYWHERE, VARIABLE, Errand, Place, Switches, read_switches
 
 places = st.builds(Place, st.sampled_from(["*", "piece_00", "piece_12"]), st.sampled_from(["*", "1_16", "8_8"]))
 several = st.lists(places, max_size=3).map(tuple)
@@ -20,7 +20,7 @@ switches = st.builds(
     compare=several,
     compare_calls=st.integers(0, 99),
     fresh=several,
-    inside=st.lists(st.builds(Graph, places, words), max_size=2).map(tuple),
+    errands=st.lists(st.builds(Errand, places, words), max_size=2).map(tuple),
     times=several,
     passes_off=st.lists(words, max_size=3).map(tuple),
     pass_limits=st.dictionaries(words, st.integers(0, 9), max_size=2),
@@ -58,7 +58,7 @@ def test_a_process_reads_what_its_environment_names(tmp_path: Path, monkeypatch:
     assert read_switches() == (asked, tmp_path / "inside")
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"unknown": 1}', '{"eager": ["piece_00"]}', '{"inside": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[1]", '{"unknown": 1}', '{"eager": ["piece_00"]}', '{"errands": [{}]}'])
 def test_what_is_no_switches_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no switches"):
         Switches.from_json(text)

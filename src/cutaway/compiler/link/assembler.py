@@ -12,6 +12,7 @@ from cutaway.compiler.build.ranges import Range
 from cutaway.compiler.link.dispatch import make_dispatch
 from cutaway.compiler.link.plan import Plan, PlannedPiece
 from cutaway.compiler.link.stitching import compile_execution_fn
+from cutaway.compiler.session import Inspector
 
 
 class Wrap(Protocol):
@@ -21,7 +22,12 @@ class Wrap(Protocol):
 
 
 def assemble(
-    plan: Plan, runnable: Callable[[PlannedPiece, Range], Runnable], wrap: Wrap, *, filename: str = "<execution_code>"
+    plan: Plan,
+    runnable: Callable[[PlannedPiece, Range], Runnable],
+    wrap: Wrap,
+    *,
+    filename: str = "<execution_code>",
+    inspector: Inspector | None = None,
 ) -> Callable[..., Any]:
     """The model as a function of its flat inputs.
 
@@ -33,6 +39,7 @@ def assemble(
         runnable: what runs a piece in a range.
         wrap: applied to each compiled piece in each range, before it is linked.
         filename: what tracebacks call the stitching code.
+        inspector: sees what is linked, and may put something in its place.
     """
     functions: list[Callable[..., Any]] = []
     for span in plan.ranges:
@@ -40,7 +47,11 @@ def assemble(
         pieces = [
             runnable(piece, span) if piece.is_splitting else wrap(runnable(piece, span), piece) for piece in plan.pieces
         ]
-        functions.append(compile_execution_fn(plan.code, pieces, plan.consts, filename=filename))
+        code = plan.code
+        if inspector is not None:
+            code, pieces = inspector.linking(code, [piece.name for piece in plan.pieces], pieces, str(span))
+        function = compile_execution_fn(code, pieces, plan.consts, filename=filename)
+        functions.append(function if inspector is None else inspector.whole(function))
     if plan.batch is None:
         return functions[0]
     return make_dispatch(plan.ranges, functions, plan.batch)

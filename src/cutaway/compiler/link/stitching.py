@@ -114,7 +114,7 @@ def compile_execution_fn(
     namespace: dict[str, Any] = {"__name__": "execution_code"}
     try:
         exec(compile(code, filename, "exec"), namespace)
-        return namespace["make"](tuple(callables), tuple(consts))
+        return namespace["make"](callables, consts)
     except Exception as error:
         raise CompileError(
             f"the stitching code {filename} cannot be loaded",

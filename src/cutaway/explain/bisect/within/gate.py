@@ -1,0 +1,77 @@
+"""Which runs of passes are let through."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from torch import fx
+
+from cutaway.compiler.passes.inductor_pass import InductorPass
+from cutaway.explain.bisect.within.journal import Journal
+from cutaway.explain.switches import Switches
+from cutaway.record.context import where
+
+
+class Gate:
+    """Counts the runs of passes, and holds up those that are switched off.
+
+    Args:
+        switches: what is off.
+        journal: every run is announced there before it begins.
+    """
+
+    def __init__(self, switches: Switches, journal: Journal) -> None:
+        self.switches = switches
+        self.journal = journal
+        self._runs: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def lets(self, name: str) -> bool:
+        """Whether the next run of a pass may go on."""
+        with self._lock:
+            self._runs[name] += 1
+            run = self._runs[name]
+        is_off = name in self.switches.passes_off or run > self.switches.pass_limits.get(name, run)
+        place = where()
+        self.journal.write("pass", name=name, run=run, off=is_off, piece=place.piece, range=place.range)
+        return not is_off
+
+    def cares_for(self, name: str) -> bool:
+        """Whether a pass is switched off at all."""
+        return name in self.switches.passes_off or name in self.switches.pass_limits
+
+
+@dataclass(frozen=True)
+class GatedPass(InductorPass):
+    """A pass of our compiler behind the gate.
+
+    Attributes:
+        one: the pass.
+        gate: asked before each run.
+    """
+
+    one: InductorPass
+    gate: Gate = field(compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.one.name)
+        object.__setattr__(self, "produces", self.one.produces)
+
+    def __call__(self, graph: fx.Graph) -> None:
+        if self.gate.lets(self.one.name):
+            self.one(graph)
+
+    def uuid(self) -> str | None:
+        """That of the pass, when it may run; otherwise none, so that nothing of this is cached."""
+        return None if self.gate.cares_for(self.one.name) else self.one.uuid()
+
+    def is_applicable_for_range(self, compile_range: object) -> bool:
+        return self.one.is_applicable_for_range(compile_range)  # pyright: ignore[reportArgumentType]
+
+
+def behind(gate: Gate, passes: Collection[InductorPass], always: Collection[str]) -> list[InductorPass]:
+    """Passes of a round; those that a compile cannot do without are let through whatever the switches say."""
+    return [one if one.name in always else GatedPass(one, gate) for one in passes]

@@ -1,0 +1,291 @@
+"""One compiled piece in one range, as it is called: run as its eager graph, timed, or held against it."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import fx
+
+from cutaway import torch_internals
+from cutaway.explain.bisect.within.journal import Journal
+from cutaway.explain.bisect.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
+from cutaway.explain.switches import Place, Switches
+from cutaway.replay.job import Job
+from cutaway.replay.values import copy, outputs, type_text
+
+Runnable = Callable[..., Any]
+
+
+class Eye:
+    """What follows the switches in one process.
+
+    Args:
+        switches: what to do.
+        journal: where to tell.
+    """
+
+    def __init__(self, switches: Switches, journal: Journal) -> None:
+        self.switches = switches
+        self.journal = journal
+        self.kept = 0
+
+    def looks_at(self, piece: str) -> bool:
+        """Whether a piece is run another way, or watched."""
+        asked = self.switches
+        places = (*asked.eager, *asked.compare, *asked.fresh, *asked.times, *(one.place for one in asked.errands))
+        return any(place.piece in ("*", piece) for place in places)
+
+    def is_among(self, places: Sequence[Place], piece: str, span: str) -> bool:
+        """Whether one of these places is this piece in this range."""
+        return any(place.holds(piece, span) for place in places)
+
+    def keep(self, values: Sequence[Any], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Keep inputs as files, each once, as far as the limit goes."""
+        return [
+            {"name": name, **self._kept(value)}
+            for value, name in zip(values, [*names, *[""] * (len(values) - len(names))], strict=True)
+        ]
+
+    def _kept(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, (bool, int, float)) or value is None:
+            return {"number": value}
+        if not isinstance(value, torch.Tensor):
+            return {"left_out": f"a {type(value).__name__} is not kept"}
+        facts = {"type": type_text(value), "shape": list(value.shape)}
+        buffer = io.BytesIO()
+        torch.save(copy(value).cpu(), buffer)
+        content = buffer.getvalue()
+        digest = blake2b(content, digest_size=16).hexdigest()
+        path = self.journal.folder / "inputs" / f"{digest}.pt"
+        if not path.exists():
+            if self.kept + len(content) > self.switches.keep_inputs:
+                return {**facts, "left_out": f"it has {len(content)} bytes, more than is left of the limit"}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            self.kept += len(content)
+        return {**facts, "path": str(path), "digest": digest}
+
+
+class Piece:
+    """One piece in one range.
+
+    Args:
+        name: what dumps call it, such as ``piece_02``.
+        span: the range, such as ``1_16``.
+        graph: its eager graph.
+        eye: what to do with it.
+        rebuild: compiles it anew for this range with no cache; None where that cannot be done.
+        compilation: what dumps call the compilation, as far as it is known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        span: str,
+        graph: fx.GraphModule,
+        eye: Eye,
+        rebuild: Callable[[str, str], Runnable] | None = None,
+        compilation: str | None = None,
+    ) -> None:
+        self.name, self.span, self.graph, self.eye = name, span, graph, eye
+        self.rebuild, self.compilation = rebuild, compilation
+        self.calls = 0
+        self._told: set[str] = set()
+        self._is_random = is_random(graph)
+        self._names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
+
+    def is_compared(self) -> bool:
+        """Whether the next call is held against the eager graph."""
+        asked = self.eye.switches
+        here = self.eye.is_among(asked.compare, self.name, self.span) or self._is_errand()
+        return here and self.calls < asked.compare_calls
+
+    def argument(self, position: int | None) -> str | None:
+        """The name of an input."""
+        return self._names[position] if position is not None and position < len(self._names) else None
+
+    def run(self, runnable: Runnable, args: Sequence[Any]) -> Any:
+        """A call that is not compared."""
+        self.calls += 1
+        asked = self.eye.switches
+        is_eager = self.eye.is_among(asked.eager, self.name, self.span)
+        step = "eager" if is_eager else "compiled"
+        self._say("call", step=step)
+        function = self.graph.forward if is_eager else runnable
+        if not self.eye.is_among(asked.times, self.name, self.span):
+            return function(*args)
+        given = [copy(value) for value in args]
+        seconds, result = _timed(function, args)
+        with torch.no_grad():
+            eager, _ = _timed(self.graph.forward, given)
+        self._say("time", compiled=seconds, eager=eager)
+        return result
+
+    def compare(self, runnable: Runnable, args: Sequence[Any]) -> tuple[Any, list[int]]:
+        """A call that is held against the eager graph.
+
+        Returns:
+            What the piece returned; which of its inputs the eager graph writes to.
+        """
+        self.calls += 1
+        before = [copy(value) for value in args]
+        self._say("call", step="eager")
+        try:
+            expected = expect(self.graph, before)
+        except Exception as error:  # noqa: BLE001  (the engine goes on; the piece is not compared)
+            self._once("not_compared", why=f"its eager graph fails: {type(error).__name__}: {error}"[:500])
+            expected = None
+        self._say("call", step="compiled")
+        result = runnable(*args)
+        if expected is None:
+            return result, []
+        self._look_for_nan(before, expected)
+        written = [i for i, old in enumerate(before) if changed_from(old, expected.left[i])]
+        found, apart = self._verdicts(expected, outputs(result), args, written)
+        if apart:
+            self._parted(apart, before)
+        else:
+            self._once("same", compared=len(found), random=self._is_random)
+        if self.rebuild is not None and self.eye.is_among(self.eye.switches.fresh, self.name, self.span):
+            self._compare_fresh(self.rebuild, before, expected, bool(apart))
+        if apart or self.eye.switches.errands:
+            self._do_errands()
+        return result, written
+
+    def _verdicts(
+        self, expected: Expected, found: list[Any], args: Sequence[Any], written: Sequence[int]
+    ) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
+        """How outputs and written inputs compare; those that are apart."""
+        if self._is_random:
+            return {}, {}
+        asked = self.eye.switches
+        verdicts: dict[str, Verdict] = {}
+        if len(found) != len(expected.outputs):
+            self._once("not_compared", why=f"{len(found)} outputs instead of {len(expected.outputs)}")
+            return {}, {}
+        exact: list[Any] = expected.exact if expected.exact is not None else [None] * len(found)
+        for place, (one, other, wide) in enumerate(zip(expected.outputs, found, exact, strict=True)):
+            verdicts[f"output {place}"] = judge(one, other, wide, asked.rtol, asked.atol)
+        for place in written:
+            wide = expected.exact_left[place] if expected.exact is not None else None
+            name = f"input {self.argument(place) or place}"
+            verdicts[name] = judge(expected.left[place], args[place], wide, asked.rtol, asked.atol)
+        return verdicts, {name: one for name, one in verdicts.items() if one.is_apart}
+
+    def _parted(self, apart: dict[str, Verdict], before: Sequence[Any]) -> None:
+        if "parted" in self._told:
+            self._say("parted_again")
+            return
+        self._told.add("parted")
+        self._say(
+            "parted",
+            compilation=self.compilation,
+            values={
+                name: {
+                    "comparison": msgspec.to_builtins(one.comparison),
+                    "compiled_error": one.compiled_error,
+                    "eager_error": one.eager_error,
+                }
+                for name, one in apart.items()
+            },
+            inputs=self.eye.keep(before, self._names),
+        )
+
+    def _look_for_nan(self, before: Sequence[Any], expected: Expected) -> None:
+        """A NaN that the eager graph makes itself is the model's own."""
+        if not has_nan(expected.outputs) or has_nan(before) or "nan" in self._told:
+            return
+        self._told.add("nan")
+        finder = FirstNaN(self.graph)
+        with torch.no_grad():
+            finder.run(*[copy(value) for value in before])
+        node = finder.found
+        self._say(
+            "nan",
+            node=node.name if node is not None else None,
+            code=node.format_node() if node is not None else None,
+            layer=_layer(node),
+            source=(node.meta.get("stack_trace") or "").strip().splitlines()[-2:] if node is not None else [],
+            in_float64=expected.exact is not None and has_nan(expected.exact),
+            inputs=self.eye.keep(before, self._names),
+        )
+
+    def _compare_fresh(
+        self, rebuild: Callable[[str, str], Runnable], before: Sequence[Any], expected: Expected, was_apart: bool
+    ) -> None:
+        """Compile the piece anew, and hold that against its eager graph."""
+        if "fresh" in self._told:
+            return
+        self._told.add("fresh")
+        self._say("call", step="fresh")
+        given = [copy(value) for value in before]
+        try:
+            made = outputs(rebuild(self.name, self.span)(*given))
+        except Exception as error:  # noqa: BLE001  (the engine goes on)
+            self._say("fresh", failed=f"{type(error).__name__}: {error}"[:500])
+            return
+        written = [i for i, old in enumerate(before) if changed_from(old, expected.left[i])]
+        _, apart = self._verdicts(expected, made, given, written)
+        self._say("fresh", is_apart=bool(apart), was_apart=was_apart)
+
+    def _is_errand(self) -> bool:
+        return any(one.place.holds(self.name, self.span) for one in self.eye.switches.errands)
+
+    def _do_errands(self) -> None:
+        """Run what is to be run within this process; each once."""
+        for one in self.eye.switches.errands:
+            if one.job in self._told or not one.place.holds(self.name, self.span):
+                continue
+            self._told.add(one.job)
+            self._say("call", step=f"errand {one.job}")
+            child = import_module("cutaway.replay.child")
+            answer = child.do(msgspec.json.decode(Path(one.job).read_bytes(), type=Job))
+            self._say("errand", job=one.job, answer=msgspec.to_builtins(answer))
+
+    def _once(self, event: str, **facts: Any) -> None:
+        if event not in self._told:
+            self._told.add(event)
+            self._say(event, **facts)
+
+    def _say(self, event: str, **facts: Any) -> None:
+        self.eye.journal.write(event, piece=self.name, range=self.span, call=self.calls, **facts)
+
+
+def changed_from(old: Any, new: Any) -> bool:
+    """Whether a tensor was written to since it was copied; by its bits, so that a NaN is itself."""
+    if not isinstance(old, torch.Tensor) or old.layout is not torch.strided:
+        return False
+    if old.shape != new.shape:
+        return True
+    return torch_internals.tensor_bytes(old) != torch_internals.tensor_bytes(new.detach())
+
+
+def _layer(node: fx.Node | None) -> str | None:
+    """``fqn: class`` of the innermost layer of a node."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values()) if node is not None else []
+    if not stack:
+        return None
+    name, kind = stack[-1]
+    return f"{name}: {getattr(kind, '__name__', str(kind).rpartition('.')[2])}"
+
+
+def _timed(function: Runnable, args: Sequence[Any]) -> tuple[float, Any]:
+    devices = {one.device.type for one in args if isinstance(one, torch.Tensor)}
+    wait = torch.cuda.synchronize if "cuda" in devices else _nothing
+    wait()
+    began = time.perf_counter()
+    result = function(*args)
+    wait()
+    return time.perf_counter() - began, result
+
+
+def _nothing() -> None:
+    pass
