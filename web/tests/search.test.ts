@@ -32,7 +32,7 @@ function table(graphs: { selectors: string[]; rows: Row[] }[]): SearchTable {
 
 function norm(layer: number, more: Row = {}): Row {
   return {
-    op: "call_function",
+    op: "ir.rms_norm",
     target: "vllm_ir.rms_norm.default",
     name: `rms_norm_${layer}`,
     layer: `layers.${layer}.input_layernorm`,
@@ -46,7 +46,7 @@ function norm(layer: number, more: Row = {}): Row {
 }
 
 const mul = {
-  op: "call_function",
+  op: "aten.mul",
   target: "aten.mul.Tensor",
   name: "mul",
   dtype: "float32",

@@ -6,7 +6,7 @@ import type { Fingerprint, Overview, SearchTable, Selector, Steps } from "../dat
 import { label, pattern } from "./labels";
 import { parse, type Query } from "./parse";
 import { placesOf, type Places, type View } from "./places";
-import { shortTarget, testedOf, testOf, type Test, type Tested } from "./terms";
+import { testedOf, testOf, type Test, type Tested } from "./terms";
 
 /** Where a form is at one stage: its first node there. */
 export interface Spot {
@@ -114,9 +114,7 @@ function formsOf({ strings, columns }: SearchTable): Int32Array {
         : isInput(strings[columns.op[row]!])
           ? columns.name[row]!
           : -1;
-    const key = [columns.op, columns.target, columns.cls, columns.source, columns.dtype].map(
-      (each) => each[row],
-    );
+    const key = [columns.op, columns.cls, columns.source, columns.dtype].map((each) => each[row]);
     forms[row] = numberOf(keys, `${key.join()},${patternOf(named)}`);
   }
   return forms;
@@ -248,7 +246,7 @@ class Group {
     return {
       key: this.key,
       compilation: this.compilation,
-      op: opText(of("op"), of("target")),
+      op: of("op"),
       where: label(names),
       names,
       lacking: [...all].flatMap((each) => siblings.get(each) ?? []).filter((name) => !this.names.has(name)),
@@ -264,13 +262,6 @@ class Group {
       rank: 0,
     };
   }
-}
-
-const CALLS = new Set(["call_function", "call_method", "call_module"]);
-
-/** The operator as people say it; the kind of node for inputs, constants and the output. */
-function opText(op: string, target: string): string {
-  return CALLS.has(op) ? shortTarget(target) : op;
 }
 
 function collect(
@@ -375,9 +366,8 @@ export function knownOf(
   if (field === "compilation")
     return [...new Set(all.flatMap((view) => view.places.map((place) => place.compilation)))];
   if (field === "layer") return [...siblings.values()].flat();
-  const column = field === "word" || field === "op" ? "target" : field === "shape" ? "type" : field;
-  const texts = [...(used.get(column) ?? [])].map((at) => table.strings[at]!);
-  return column === "target" ? [...new Set(texts.map(shortTarget))] : texts;
+  const column = field === "word" ? "op" : field === "shape" ? "type" : field;
+  return [...(used.get(column) ?? [])].map((at) => table.strings[at]!);
 }
 
 /** Share of pairs of letters that two texts have in common: 1 for equal ones. */
