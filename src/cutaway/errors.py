@@ -6,6 +6,7 @@
         SchemaError    it was made by a newer Cutaway
         SelectorError  a selector names nothing in this dump, or more than one thing
       ReplayError      a graph of a dump cannot be run again here, or not compared with another
+      ExplainError     a question about a compile cannot be answered here, such as of a pattern that cannot be imported
       UsageError       the call makes no sense as it stands: no program to run, options that clash
       OpError          an op or one of its implementations cannot be registered, found or used as asked
         NotInplaceError  an op has no overload that may write to its activations
@@ -100,6 +101,19 @@ class IsolateError(CutawayError):
     Args:
         what, why, cure: as in `CutawayError`.
         details: what the program printed last; empty when there is nothing more to say.
+    """
+
+    def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:
+        super().__init__(what, why, cure)
+        self.details = details
+
+
+class ExplainError(CutawayError):
+    """A question about a compile cannot be answered here.
+
+    Args:
+        what, why, cure: as in `CutawayError`.
+        details: what the process printed that tried, such as a traceback; empty when there is nothing more to say.
     """
 
     def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -63,3 +64,25 @@ def size_of_table(mode: Any, name: str, example: int, least: int | None, most: i
     symbol = shape_env.create_symbol(example, source, dynamic_dim=DimDynamic.DYNAMIC, constraint_dim=None)
     shape_env.var_to_range[symbol] = ValueRanges(-int_oo if least is None else least, int_oo if most is None else most)
     return shape_env.create_symintnode(symbol, hint=example, source=source)
+
+
+def names_of_arguments(overload: Any) -> list[str]:
+    """What an operator's schema calls its arguments, in order (``OpOverload._schema``)."""
+    return [argument.name for argument in overload._schema.arguments]
+
+
+def is_mutation(node: Any) -> bool:
+    """Whether the pattern matcher takes a node for one that writes; no pattern may reach across it.
+
+    torch/_inductor/pattern_matcher.py, ``is_mutation_op``.
+    """
+    return bool(pattern_matcher().is_mutation_op(node))
+
+
+def lazy_patterns(module: str) -> None:
+    """Let a module of ``torch/_inductor/fx_passes`` register what it puts off until its first use (``lazy_init``)."""
+    if not module.startswith("torch._inductor.fx_passes."):
+        return
+    register = getattr(import_module(module), "lazy_init", None)
+    if register is not None:
+        register()

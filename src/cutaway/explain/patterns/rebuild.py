@@ -98,7 +98,7 @@ class Rebuilt:
 
     def _tensor(self, row: Mapping[str, Any]) -> Any:
         shape = [self._size(size) for size in row["shape"]]
-        options = {"dtype": getattr(torch, row["dtype"]), "device": row.get("device") or "cpu"}
+        options: dict[str, Any] = {"dtype": getattr(torch, row["dtype"]), "device": row.get("device") or "cpu"}
         with self.mode:
             if row.get("stride") is None:
                 return torch.empty(shape, **options)
