@@ -109,7 +109,8 @@ def _recorded(before: Snapshot, after: Snapshot) -> tuple[Pairing, Doings] | Non
         return None
     first = next((number for number, step in enumerate(steps) if step.piece is not None), None)
     if before.piece is not None or first is None:
-        return pair_by_origin(before.table, after.table, found), doings(steps)
+        pairing = pair_by_origin(before.table, after.table, found)
+        return pairing, doings(steps, pairing)
     piece = stems(steps[: first + 1])
     if piece is None:
         return None

@@ -9,6 +9,7 @@ from itertools import pairwise
 from cutaway.dump.diff.changes import Comparison
 from cutaway.dump.diff.course import step_stems
 from cutaway.dump.diff.match import pair_by_origin
+from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.result import Place
 from cutaway.dump.snapshot import Snapshot
 
@@ -43,11 +44,12 @@ class Doings:
         return Doings(self.passes, self.new, self.gone)
 
 
-def doings(steps: Sequence[Snapshot]) -> Doings:
+def doings(steps: Sequence[Snapshot], known: Pairing | None = None) -> Doings:
     """What each of the passes did.
 
     Args:
         steps: the snapshots from one graph to the other, as `chain` gives them.
+        known: which node of the first is which of the last, when that was found out; it helps when these are all.
     """
     found = Doings()
     first = steps[0].table
@@ -59,7 +61,8 @@ def doings(steps: Sequence[Snapshot]) -> Doings:
             continue
         name = after.selector.rpartition("/")[2]
         found.passes.append(name)
-        pairing = pair_by_origin(before.table, after.table, stems)
+        only = known if len(steps) == 2 else None
+        pairing = only or pair_by_origin(before.table, after.table, stems)
         for place in Comparison(pairing).changes:
             if place in alive:
                 found.changed.setdefault(alive[place], []).append(name)

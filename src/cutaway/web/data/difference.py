@@ -71,7 +71,7 @@ def _members(found: Diff) -> tuple[dict[int, int], dict[int, int]]:
 
 def _changes(found: Diff) -> set[int]:
     """Ids after of nodes that stayed and differ in more than the name of the operator."""
-    rewrites = [rewrite for rewrite in found.rewrites if rewrite.kind in ("changed", "moved")]
+    rewrites = [each for each in found.rewrites if each.kind in ("changed", "moved") and not each.is_renaming]
     return {each for rewrite in rewrites for place in rewrite.places for each in place.after}
 
 
