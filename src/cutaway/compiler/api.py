@@ -77,6 +77,11 @@ class CompiledModel(torch.nn.Module):
         """What happened so far."""
         return self._compiled.counters
 
+    @property
+    def dynamic_arg_dims(self) -> DynamicArgDims | None:
+        """As it was given to :func:`compile`."""
+        return self._compiled.dims
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._compiled(*args, **kwargs)
 

@@ -22,6 +22,8 @@ def start() -> None:
     path = os.environ.get("CUTAWAY_DUMP")
     if path:
         _try("nothing will be recorded", lambda: import_module("cutaway.record.recording").record_process(path))
+    if os.environ.get("CUTAWAY_TRIAL_OFF"):  # parts of torch.compile, in a trial of `cutaway isolate`
+        _try("nothing is off", lambda: import_module("cutaway.explain.trial.hand").install(sys.modules["torch"]))
     if os.environ.get("CUTAWAY_SWITCHES"):  # a trial of `cutaway isolate`
         _try("no switch is followed", lambda: import_module("cutaway.explain.bisect.within.hands").begin())
 

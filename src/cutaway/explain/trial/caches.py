@@ -9,9 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from cutaway.errors import IsolateError
+
+HEADERS = "precompiled_headers"
+_ODD = r'[\\/:*?"<>|]'
 
 MOST = 8 << 30
 """Bytes of a cache that are copied; a larger one is left out, and that is said."""
@@ -26,12 +30,14 @@ class Place:
         folder: name of the trial's own folder for it.
         path: where the user's is.
         parts: what of it takes part in a compile, relative to it; empty for all.
+        without: what is left out, as globs.
     """
 
     variable: str
     folder: str
     path: Path
     parts: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Prepared:
 def places(environment: Mapping[str, str]) -> list[Place]:
     """The caches that torch, vLLM and Cutaway would use with these variables."""
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = re.sub(r'[\\/:*?"<>|]', "_", _user())
+    name = re.sub(_ODD, "_", _user())
     return [
         Place(
             "VLLM_CACHE_ROOT",
@@ -62,16 +68,17 @@ def places(environment: Mapping[str, str]) -> list[Place]:
             "TORCHINDUCTOR_CACHE_DIR",
             "inductor",
             _folder(environment, "TORCHINDUCTOR_CACHE_DIR", Path(tempfile.gettempdir()) / f"torchinductor_{name}"),
+            without=(HEADERS, "locks", "tmp*"),
         ),
         Place("CUTAWAY_CACHE_ROOT", "cutaway", _folder(environment, "CUTAWAY_CACHE_ROOT", home / "cutaway")),
     ]
 
 
 def prepare(folder: Path, environment: Mapping[str, str], copied: bool) -> Prepared:
-    """Make a trial's caches.
+    """Make the caches of a trial.
 
     Args:
-        folder: the trial's own; the caches are made in it.
+        folder: they are made in it, where they are not there yet.
         environment: the user's, which says where theirs are.
         copied: they begin as a copy of the user's; else empty.
 
@@ -81,10 +88,11 @@ def prepare(folder: Path, environment: Mapping[str, str], copied: bool) -> Prepa
     variables: dict[str, str] = {}
     left_out: list[str] = []
     for place in places(environment):
-        own = folder / "caches" / place.folder
+        own = folder / place.folder
         try:
+            is_new = not own.exists()
             own.mkdir(parents=True, exist_ok=True)
-            if copied and place.path.is_dir() and (why := _copy(place, own)):
+            if copied and is_new and place.path.is_dir() and (why := _copy(place, own)):
                 left_out.append(why)
         except OSError as error:
             raise IsolateError(
@@ -95,13 +103,32 @@ def prepare(folder: Path, environment: Mapping[str, str], copied: bool) -> Prepa
         variables[place.variable] = str(own)
     # Triton asks its own variable first.
     if "TRITON_CACHE_DIR" in environment:
-        variables["TRITON_CACHE_DIR"] = str(folder / "caches" / "triton")
+        variables["TRITON_CACHE_DIR"] = str(folder / "triton")
     return Prepared(variables, tuple(left_out))
 
 
-def drop(folder: Path) -> None:
-    """Remove the caches of a trial that is over."""
-    shutil.rmtree(folder / "caches", ignore_errors=True)
+def temporary(environment: Mapping[str, str]) -> Path:
+    """A folder for temporary files of all trials of one search.
+
+    Inductor keeps precompiled headers beside temporary files, whatever its cache's folder is; those of the user are
+    linked, and new ones are left here. The path is short: sockets are made in it.
+
+    Raises:
+        IsolateError: it cannot be made.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="cutaway-try-"))
+    except OSError as error:
+        raise IsolateError(
+            "no folder for temporary files can be made", error.strerror or str(error), "make room, or set TMPDIR"
+        ) from error
+    name = f"torchinductor_{re.sub(_ODD, '_', _user())}"
+    theirs, ours = Path(environment.get("TMPDIR", tempfile.gettempdir())) / name / HEADERS, folder / name / HEADERS
+    if theirs.is_dir():
+        ours.mkdir(parents=True)
+        for one in theirs.iterdir():
+            (ours / one.name).symlink_to(one)
+    return folder
 
 
 def _folder(environment: Mapping[str, str], variable: str, otherwise: Path) -> Path:
@@ -118,19 +145,24 @@ def _user() -> str:
 def _copy(place: Place, own: Path) -> str | None:
     """Copy a cache, links as links; why not, if not."""
     parts = [place.path / part for part in place.parts if (place.path / part).is_dir()] if place.parts else [place.path]
-    size = sum(_size(part) for part in parts)
+    size = sum(_size(part, place.without) for part in parts)
     if size > min(MOST, shutil.disk_usage(own).free // 2):
         return f"the cache {place.path} holds {size / 1e9:.1f} GB, and was not copied: what is stale in it is not seen"
     for part in parts:
         shutil.copytree(
-            part, own / part.relative_to(place.path), symlinks=True, dirs_exist_ok=True, ignore_dangling_symlinks=True
+            part,
+            own / part.relative_to(place.path),
+            symlinks=True,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns(*place.without),
         )
     return None
 
 
-def _size(folder: Path) -> int:
+def _size(folder: Path, without: tuple[str, ...]) -> int:
     total = 0
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not any(fnmatch(name, glob) for glob in without)]
         for name in names:
             try:
                 total += (Path(root) / name).lstat().st_size

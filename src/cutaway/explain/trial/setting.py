@@ -23,6 +23,7 @@ class Setting:
         inductor: pieces are compiled; when off they run as they were captured (``backend="eager"``).
         compile: the model is captured and split at all.
         eager: the engine is told to run eagerly (``--enforce-eager``): nothing of the compiler is there.
+        warm: begin with the caches that the last trial with everything on has left.
         rounds: how often the calls are made in the process: a fault that comes and goes shows in one of several.
         switches: what is off within a part, and what is watched; everything at its default changes nothing.
         record: leave a dump.
@@ -34,6 +35,7 @@ class Setting:
     inductor: bool = True
     compile: bool = True
     eager: bool = False
+    warm: bool = False
     rounds: int = 2
     switches: Switches = field(default_factory=Switches)
     record: bool = False
@@ -75,3 +77,8 @@ def before(part: str) -> Setting:
     names = list(PARTS)
     place = names.index(part)
     return at(names[place - 1] if place else None)
+
+
+def off(setting: Setting) -> tuple[str, ...]:
+    """The parts that are off in a setting, in the order of the ladder."""
+    return tuple(name for name in PARTS if getattr(setting, name) is (name == "eager"))
