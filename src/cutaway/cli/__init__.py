@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "find": {"ignore_unknown_options": True},
     "lineage": {},
     "replay": {},
+    "view": {},
     "verify": {},
     "ops": {},
 }

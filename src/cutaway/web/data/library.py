@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cutaway.dump import Dump, Snapshot, load
-from cutaway.dump.locate import Location, locate
+from cutaway.dump.locate import locate
 from cutaway.errors import CutawayError, DumpError, SelectorError
 from cutaway.web.data import shapes
 from cutaway.web.data.comparison import comparison
@@ -47,11 +47,9 @@ class Library:
 
     def __init__(self, path: str | os.PathLike[str], run: str | None = None, rank: str | None = None) -> None:
         self.path = Path(path)
-        first = locate(path, run, rank)
+        self._first = locate(path, run, rank)
         self._asked = (run, rank)
         self._processes: dict[tuple[str, str], Process] = {}
-        self._problems: dict[tuple[str, str], CutawayError] = {}
-        self._folders = {(first.run, first.process): first.folder}
 
     def index(self, live: bool = False) -> shapes.Index:
         """What there is to choose from; looked up anew each time.
@@ -100,8 +98,6 @@ class Library:
     def process(self, run: str, process: str) -> Process:
         """A process by the names of its run and itself. Raises SelectorError, DumpError."""
         key = (run, process)
-        if key in self._problems:
-            raise self._problems[key]
         if key not in self._processes:
             self._processes[key] = Process(self._load(run, process))
         return self._processes[key]
@@ -125,7 +121,11 @@ class Library:
             yield from (f"{start}/text/code/{code.selector}" for code in compilation.codes)
 
     def read_on(self) -> bool:
-        """Take in what was recorded since; returns whether anything was."""
+        """Take in what was recorded since; returns whether anything was.
+
+        A manifest that was replaced is read from its beginning; of one that is broken now, what was read stays, and a
+        note says so.
+        """
         changed = False
         for key, process in list(self._processes.items()):
             try:
@@ -133,38 +133,30 @@ class Library:
                     continue
                 self._processes[key] = Process(process.dump)
             except DumpError as error:
-                self._again(key, error)
-            changed = True
-        for key in list(self._problems):
-            del self._problems[key]
+                if str(error) in process.dump.notes:
+                    continue
+                self._processes[key] = self._again(key, process.dump, str(error))
             changed = True
         return changed
 
-    def _again(self, key: tuple[str, str], error: DumpError) -> None:
-        """A process whose manifest was replaced is read from its beginning; one that is broken stays a problem."""
+    def _again(self, key: tuple[str, str], dump: Dump, problem: str) -> Process:
         try:
-            self._processes[key] = Process(self._load(*key))
+            return Process(self._load(*key))
         except CutawayError:
-            del self._processes[key]
-            self._problems[key] = error
+            dump.notes.append(problem)
+            return Process(dump)
 
-    def version(self, run: str, process: str) -> str:
-        """Another one whenever more of a process was read."""
-        dump = self.process(run, process).dump
-        return f"{len(dump.selectors)}-{dump.events}"
+    def names(self) -> object:
+        """Equal as long as there are the same runs and processes; None when there is no dump any more."""
+        try:
+            first = locate(self.path, *self._asked)
+        except CutawayError:
+            return None
+        return (first.runs, first.processes)
 
     def _load(self, run: str, process: str) -> Dump:
-        first = locate(self.path, *self._asked)
-        if run not in first.runs or (run == first.run and process not in first.processes):
-            raise SelectorError(
-                f"no process {cut(f'{run}/{process}', 200)!r} in this dump",
-                f"the runs are {', '.join(first.runs)}; {first.run} has {', '.join(first.processes)}",
-                "take one of the index",
-            )
-        if (run, process) == (first.run, first.process):
-            return Dump(first)
-        if len(first.runs) == 1:
-            return Dump(Location(first.folder.parent / process, run, process, first.runs, first.processes))
+        if (run, process) == (self._first.run, self._first.process):
+            return Dump(self._first)
         return load(self.path, run, process)
 
     def _names(self, run: str) -> list[shapes.ProcessName]:
@@ -172,12 +164,10 @@ class Library:
         opened = next((process for (name, _), process in self._processes.items() if name == run), None)
         if opened is not None:
             return rank_names(opened.dump)
-        single = self._asked if self._asked[0] == run else (run, None)
         try:
-            names = locate(self.path, *(single if len(locate(self.path).runs) > 1 else (None, None))).processes
+            return [shapes.ProcessName(name, []) for name in locate(self.path, run).processes]
         except CutawayError:
             return []
-        return [shapes.ProcessName(name, []) for name in names]
 
 
 def _version() -> str:
