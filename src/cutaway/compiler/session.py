@@ -20,7 +20,7 @@ Runnable = Callable[..., Any]
 class Inspector(Protocol):
     """Looks for a fault in one model, in a process that was started for that: runs pieces another way, or watches them.
 
-    (`cutaway.explain.bisect.within.hands` has it; the compiler does not know what it does.)
+    (`cutaway.explain.within.hands` has it; the compiler does not know what it does.)
     """
 
     def configured(self, config: CompilationConfig) -> CompilationConfig:
@@ -54,7 +54,7 @@ def find_inspector() -> Inspector | None:
     """The inspector that ``CUTAWAY_SWITCHES`` asks for (`cutaway.explain.switches`); None in any other process."""
     if not os.environ.get("CUTAWAY_SWITCHES"):
         return None
-    return import_module("cutaway.explain.bisect.within.hands").make_inspector()
+    return import_module("cutaway.explain.within.hands").make_inspector()
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What is off within a part of the compiler, and what is watched: read by the hands in the process of a trial.
 
 The one who starts a trial writes the switches into a file, and names it in ``CUTAWAY_SWITCHES``; what the hands see
-they write into the folder ``inside`` beside it (`bisect/within/journal.py`).
+they write into the folder ``inside`` beside it (`within/journal.py`).
 """
 
 from __future__ import annotations

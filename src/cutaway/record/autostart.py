@@ -25,7 +25,7 @@ def start() -> None:
     if os.environ.get("CUTAWAY_TRIAL_OFF"):  # parts of torch.compile, in a trial of `cutaway isolate`
         _try("nothing is off", lambda: import_module("cutaway.explain.trial.hand").install(sys.modules["torch"]))
     if os.environ.get("CUTAWAY_SWITCHES"):  # a trial of `cutaway isolate`
-        _try("no switch is followed", lambda: import_module("cutaway.explain.bisect.within.hands").begin())
+        _try("no switch is followed", lambda: import_module("cutaway.explain.within.hands").begin())
 
 
 def _try(failure: str, begin: Callable[[], object]) -> None:

@@ -67,10 +67,11 @@ class Poisoned(nn.Module):
         return self.decoder(ids)
 
 
-def wrong_in_layer_2(graph: fx.Graph) -> None:
-    """A pass that adds where it should not, in one layer alone: the activation of layer 2 is doubled."""
-    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sigmoid.default):
-        if any("layers.2" in name for name, _ in (node.meta.get("nn_module_stack") or {}).values()):
+def wrong_in_layer_3(graph: fx.Graph) -> None:
+    """A pass that is wrong in one layer alone: its silu is divided by something else."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.neg.default):
+        stack = [str(name) for name, _ in (node.meta.get("nn_module_stack") or {}).values()]
+        if any("layers.3" in name or "layers'].modules['3'" in name or "layers[3]" in name for name in stack):
             with graph.inserting_after(node):
                 twice = graph.call_function(torch.ops.aten.mul.Tensor, (node, 2.0))
                 twice.meta = dict(node.meta)
@@ -164,7 +165,7 @@ def crash_in_kernel() -> None:
 
 def plant(fault: str) -> tuple[nn.Module, dict[str, Any]]:
     """The model and the configuration with a fault."""
-    passes: dict[str, Any] = {"wrong_pass": wrong_in_layer_2, "slow_pass": slow, "crash_in_pass": crashes}
+    passes: dict[str, Any] = {"wrong_pass": wrong_in_layer_3, "slow_pass": slow, "crash_in_pass": crashes}
     config = dict(CONFIG)
     if fault in passes:
         config["post_grad_passes"] = (fine, passes[fault])

@@ -16,7 +16,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.explain.bisect.within.piece import Eye, Piece, changed_from
+from cutaway.explain.within.piece import Eye, Piece, changed_from
 from cutaway.replay.values import copy
 
 _UNKNOWN = object()

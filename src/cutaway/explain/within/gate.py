@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from cutaway.compiler.passes.inductor_pass import InductorPass
-from cutaway.explain.bisect.within.journal import Journal
 from cutaway.explain.switches import Switches
+from cutaway.explain.within.journal import Journal
 from cutaway.record.context import where
 
 

@@ -20,12 +20,12 @@ from cutaway.compiler.build.interpreter import copied
 from cutaway.compiler.config import CompilationConfig
 from cutaway.compiler.passes.inductor_pass import InductorPass
 from cutaway.compiler.passes.order import ROUNDS
-from cutaway.explain.bisect.within.forward import Forward
-from cutaway.explain.bisect.within.gate import Gate, behind
-from cutaway.explain.bisect.within.journal import Journal
-from cutaway.explain.bisect.within.piece import Eye
-from cutaway.explain.bisect.within.stitching import Watched, watch_functions
 from cutaway.explain.switches import Switches, read_switches
+from cutaway.explain.within.forward import Forward
+from cutaway.explain.within.gate import Gate, behind
+from cutaway.explain.within.journal import Journal
+from cutaway.explain.within.piece import Eye
+from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.ops.lookup import registry
 from cutaway.record.context import where
 from cutaway.record.recording import active

@@ -15,9 +15,9 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.explain.bisect.within.journal import Journal
-from cutaway.explain.bisect.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
 from cutaway.explain.switches import Place, Switches
+from cutaway.explain.within.journal import Journal
+from cutaway.explain.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
 from cutaway.replay.job import Job
 from cutaway.replay.values import copy, outputs, type_text
 

@@ -1,0 +1,113 @@
+"""Where a process crashed: the last line of the hands, the Python stack, and the generated code that it names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from cutaway.dump.lineage.calls import Calls
+from cutaway.dump.reader import Dump
+from cutaway.explain.bisect.finding import Finding
+from cutaway.explain.bisect.seen import Event, Seen
+from cutaway.explain.trial import Observation
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_CALLED = re.compile(
+    r"^\s*(?:[\w, ]+ = )?(?P<name>(?:cpp|triton)_\w+|extern_kernels\.\w+|torch\.ops\.[\w.]+)(?:\.run)?\("
+)
+_PASS_FAILED = re.compile(r"the pass (?P<name>\w+) failed")
+
+
+def crash(part: str, observation: Observation, seen: Seen, dump: Dump | None) -> Finding:
+    """What a process was at when it crashed, or when its time was over.
+
+    Args:
+        part: the rung at which the fault goes.
+        observation: of the trial that crashed.
+        seen: what its hands wrote.
+        dump: its recording.
+    """
+    last = seen.last()
+    what = observation.signature.kind if observation.signature is not None else observation.outcome
+    finding = Finding(part, "crash", evidence=(f"it ended with {what}",))
+    if observation.outcome == "timeout":
+        finding = replace(finding, evidence=("it did not end in time",))
+    if last is None or last["event"] == "begin":
+        return finding.without("the process ended before anything was compiled")
+    finding = _at(finding, last, observation)
+    if finding.kind == "crash" and last["event"] == "call" and last.get("step") == "compiled":
+        return _kernel(finding, _stack(observation, seen), dump)
+    return finding
+
+
+def _at(finding: Finding, last: Event, observation: Observation) -> Finding:
+    """What the last line says."""
+    piece, span = last.get("piece"), last.get("range")
+    finding = replace(finding, piece=piece or None, range=span or None, confidence="likely")
+    if last["event"] == "pass":
+        return replace(finding, pass_name=last["name"]).with_evidence(
+            f"the last that began was the pass {last['name']}"
+        )
+    if last["event"] == "compile":
+        said = _PASS_FAILED.search(_text(observation))
+        if said is not None:
+            return replace(finding, pass_name=said["name"]).with_evidence(said[0])
+        return finding.with_evidence(f"the last that began was the compile of {finding.place}")
+    if last["event"] == "call" and last.get("step") == "eager":
+        return replace(finding, confidence="unknown").with_evidence(
+            f"the last that began was the eager graph of {finding.place}: it is the model's own fault, or an operator's"
+        )
+    if last["event"] == "call":
+        return finding.with_evidence(f"the last that began was call {last.get('call', '?')} of {finding.place}")
+    told = f"{finding.place} had returned" if piece else "nothing of the model was running"
+    return replace(finding, confidence="unknown").with_evidence(told)
+
+
+def _kernel(finding: Finding, stack: str, dump: Dump | None) -> Finding:
+    """The kernel that the innermost frame of generated code calls."""
+    for frame in _FRAME.finditer(stack):
+        path, line = Path(frame["file"]), int(frame["line"])
+        if "site-packages" in frame["file"] or not re.fullmatch(r"c\w{20,}\.py", path.name) or not path.is_file():
+            continue
+        lines = path.read_text("utf-8", "replace").splitlines()
+        called = _CALLED.match(lines[line - 1]) if line <= len(lines) else None
+        if called is None:
+            continue
+        found = replace(finding, kernel=called["name"]).with_evidence(
+            f"line {line} of its code: {lines[line - 1].strip()}"
+        )
+        return _nodes(found, dump)
+    return finding.without("which kernel it was: the stack names no line of generated code")
+
+
+def _nodes(finding: Finding, dump: Dump | None) -> Finding:
+    """The layer and source of the nodes that a kernel computes, where they have but one."""
+    if dump is None:
+        return finding
+    calls = Calls(dump)
+    for snapshot in dump.snapshots.values():
+        if snapshot.stage != "post_grad" or snapshot.piece != finding.piece or snapshot.range != finding.range:
+            continue
+        names = {name for call in calls.of(snapshot) if call.name == finding.kernel for name in call.nodes}
+        table = snapshot.table
+        nodes = [node for node in table.nodes if node.name in names]
+        layers = {table.layer(node)[-1] for node in nodes if table.layer(node)}
+        if len(layers) == 1:
+            finding = replace(finding, layer=layers.pop())
+        if len(nodes) == 1:
+            finding = replace(finding, node=nodes[0].name)
+        elif nodes:
+            finding = finding.with_evidence(f"it computes {', '.join(node.name for node in nodes[:8])}")
+    return finding
+
+
+def _stack(observation: Observation, seen: Seen) -> str:
+    return seen.stack() or _text(observation)
+
+
+def _text(observation: Observation) -> str:
+    try:
+        return observation.log.read_text("utf-8", "replace")
+    except OSError:
+        return ""

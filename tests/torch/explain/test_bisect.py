@@ -1,0 +1,108 @@
+"""Inside of a part: faults planted in our compiler are found at their piece, pass and node."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cutaway.explain.bisect import Finding, inside
+from cutaway.explain.budget import Budget
+from cutaway.explain.trial import Observation, Setting, Signature
+
+PLANTED = Path(__file__).with_name("planted.py")
+_OURS = ("CUTAWAY", "TORCHINDUCTOR", "VLLM")
+
+
+@dataclass
+class PlantedTrial:
+    """Runs `planted.py` with a fault in it."""
+
+    fault: str
+    folder: Path
+    sizes: tuple[str, ...] = ("8", "32")
+    kind: str = "program"
+    count: int = field(default=0, init=False)
+
+    def observe(self, setting: Setting) -> Observation:
+        self.count += 1
+        place = self.folder / f"{self.count:03d}"
+        place.mkdir(parents=True)
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        variables |= setting.switches.write(place)
+        variables["TORCHINDUCTOR_CACHE_DIR"] = str(self.folder / "inductor")
+        if setting.record:
+            variables["CUTAWAY_DUMP"] = str(place / "dump")
+        began = time.monotonic()
+        with (place / "log.txt").open("w") as log:
+            ended = subprocess.run(
+                [sys.executable, str(PLANTED), self.fault, *self.sizes],
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=300,
+                check=False,
+            )
+        seconds = time.monotonic() - began
+        dump = place / "dump" if setting.record else None
+        if ended.returncode in (0, 1) and "Traceback" not in (place / "log.txt").read_text():
+            signature = None if ended.returncode == 0 else Signature("wrong")
+            took = seconds if self.fault == "slow_pass" else None
+            return Observation("ok", place, None, signature, seconds, took, dump)
+        return Observation("crash", place, None, Signature("crash"), seconds, None, dump)
+
+
+class PlantedJudge:
+    """The program says itself whether the fault shows."""
+
+    def faulty(self, observation: Observation) -> bool:
+        if observation.took is not None:
+            return "slow was let" not in observation.why and _slow_ran(observation.folder)
+        return observation.signature is not None
+
+    def why(self, observation: Observation) -> str:
+        return "the fault shows" if self.faulty(observation) else "it is as it should be"
+
+
+def _slow_ran(folder: Path) -> bool:
+    lines = "".join(path.read_text() for path in (folder / "inside").glob("journal.*"))
+    return '"name": "slow", "run": 1, "off": false' in lines
+
+
+class Told:
+    """Progress that is kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, step: str, about: float | None = None) -> None:
+        self.lines.append(step)
+
+    def end(self, result: str, is_fault: bool | None = None) -> None:
+        self.lines.append(f"  {result}")
+
+    def learn(self, finding: str) -> None:
+        self.lines.append(f"! {finding}")
+
+
+def look(fault: str, folder: Path, part: str = "inductor") -> Finding:
+    told = Told()
+    began = time.monotonic()
+    found = inside(PlantedTrial(fault, folder), PlantedJudge(), part, Budget(5), told)
+    print("\n".join(told.lines), f"\n{time.monotonic() - began:.1f} s\n{found.sentence()}\n{found}")
+    return found
+
+
+def test_a_pass_that_is_wrong_in_one_layer(tmp_path: Path) -> None:
+    found = look("wrong_pass", tmp_path, "passes")
+    assert (found.kind, found.piece, found.range) == ("numbers", "piece_08", "1_16")
+    assert found.pass_name == "wrong_in_layer_3"
+    assert "layers" in (found.layer or "") and "mlp" in (found.layer or "")
+    assert "silu" in (found.source or "")
+    assert found.confidence == "confirmed"
+    assert found.others == ("piece_08/range_17_64",)
