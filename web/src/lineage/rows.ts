@@ -36,9 +36,14 @@ export function shownRows(
       text: renamed(row.text, layerMap),
       hues: isNode ? (hues[set] ?? NONE) : NONE,
       nodes,
-      unknown: isNode && (stage.ways.sets[set]?.length ?? 0) === 0,
+      // What comes in is computed elsewhere: only what is computed here stems from somewhere.
+      unknown: isNode && isCall(graph, row.nodes[0]!) && (stage.ways.sets[set]?.length ?? 0) === 0,
     };
   });
+}
+
+function isCall(graph: Graph, node: number): boolean {
+  return graph.nodes[node]?.op.startsWith("call_") ?? false;
 }
 
 /** A row's text under the piece's own layers: `layers.1: LlamaDecoderLayer` becomes `layers.5: …`. */

@@ -93,6 +93,24 @@ export function callsOf(piece: PieceWays, range: string | null, lines: Map<numbe
     });
 }
 
+/** Share of two sets that they have in common: 1 for equal ones. */
+export function inCommon(some: ReadonlySet<number>, others: ReadonlySet<number>): number {
+  let common = 0;
+  for (const each of some) if (others.has(each)) common++;
+  return common === 0 ? 0 : common / (some.size + others.size - common);
+}
+
+/** Lines that some roots stem from; those first of which most is meant. */
+export function rankedLines(roots: ReadonlySet<number>, lines: Map<number, SourceLine>): SourceLine[] {
+  const counts = new Map<SourceLine, number>();
+  for (const root of roots) {
+    const line = lines.get(root);
+    if (line) counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  const share = (line: SourceLine): number => (counts.get(line) ?? 0) / line.roots.length;
+  return [...counts.keys()].sort((a, b) => share(b) - share(a));
+}
+
 /** Colours of the lines that some roots stem from, each once, in order. */
 export function huesOf(roots: Iterable<number>, lines: Map<number, SourceLine>): number[] {
   const found = new Set<SourceLine>();

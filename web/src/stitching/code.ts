@@ -157,6 +157,6 @@ export function reading(language: Text["language"], label: string): Extension {
     look,
     EditorState.readOnly.of(true),
     EditorView.editable.of(false),
-    EditorView.contentAttributes.of({ tabindex: "0", role: "document", "aria-label": label }),
+    EditorView.contentAttributes.of({ tabindex: "0", "aria-label": label }),
   ];
 }
