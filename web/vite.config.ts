@@ -1,11 +1,17 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
+declare const process: { env: Record<string, string | undefined> };
+
 // One page: index.html, page.js and page.css, without further chunks, so that the server can hold them in memory and
 // `cutaway report` can put them into one file. Workers are asked for with `?worker&inline`.
 export default defineConfig({
   base: "./",
   plugins: [svelte()],
+  // `CUTAWAY_VIEW=http://127.0.0.1:PORT npx vite` while working on the page, beside `cutaway view`.
+  server: {
+    proxy: { "/api": { target: process.env.CUTAWAY_VIEW ?? "http://127.0.0.1:8517", changeOrigin: true } },
+  },
   worker: { format: "iife" },
   build: {
     outDir: "../src/cutaway/web/page",
