@@ -29,10 +29,11 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "lineage": {},
     "replay": {},
     "view": {},
+    "why": {},
     "verify": {},
     "ops": {},
 }
-"""Name -> how its arguments are read. A command is the function of that name in the module of that name."""
+"""Name -> how its arguments are read. A command is the function, or the group, of that name in its module."""
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -47,7 +48,10 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(cutaway)
     for name in names:
         command = getattr(import_module(f"cutaway.cli.{name}"), name)
-        app.command(context_settings=dict(COMMANDS[name]))(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(context_settings=dict(COMMANDS[name]))(command)
     return app
 
 

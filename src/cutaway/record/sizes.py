@@ -37,6 +37,8 @@ def _symbols(shape_env: Any) -> list[str]:
         replaced = shape_env.replacements.get(symbol)
         known = f", always {replaced}" if replaced is not None else ""
         line = f"  {symbol} in [{lower}, {upper}]{known}, captured with {facts['hint']}  from {facts['source']}"
+        place = torch_internals.where_replaced(shape_env, symbol) if replaced is not None else ""
+        line += f"    by {place}" if place else ""
         (sizes if "size()" in str(facts["source"]) else others).append(line)
     lines = ["Symbolic sizes (one graph serves every size in the range):", *(sizes or ["  none: every size is fixed"])]
     return lines + (["", "Other symbolic integers:", *others] if others else [])

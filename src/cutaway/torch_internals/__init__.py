@@ -173,6 +173,7 @@ from cutaway.torch_internals.sizes import (
     symbol_facts,
     symbols_in,
     where_fixed,
+    where_replaced,
     without_guards,
 )
 from cutaway.torch_internals.swap import (
@@ -403,6 +404,7 @@ __all__ = [
     "weak_tensor",
     "weights_of",
     "where_fixed",
+    "where_replaced",
     "with_equalities",
     "without_autocast",
     "without_guards",

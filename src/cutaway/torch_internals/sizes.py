@@ -59,8 +59,13 @@ def _finite(bound: Any) -> int | None:
 
 
 def shape_guards(shape_env: Any) -> list[tuple[str, str]]:
-    """Every constraint that tracing put on symbolic sizes: (expression, ``file:line``), the user's line if known."""
-    return [(str(guard.expr), _location(getattr(guard, "sloc", None))) for guard in shape_env.guards]
+    """Every constraint that tracing put on symbolic sizes: (expression, ``file:line: code``), the user's if known."""
+    return [(str(guard.expr), _location(getattr(guard, "sloc", None), code=True)) for guard in shape_env.guards]
+
+
+def where_replaced(shape_env: Any, symbol: Any) -> str:
+    """``file:line: code`` of the line by which one symbol came to equal something else; empty when it is not known."""
+    return _location(getattr(shape_env, "replacements_slocs", {}).get(symbol), code=True)
 
 
 _FRAME = re.compile(r"(?:(?P<code>.*?)  # )?(?P<place>\S+:\d+) in (?P<function>.*)", re.DOTALL)

@@ -1,0 +1,213 @@
+"""`why shape`: every compilation of a dump with what it assumes about sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from cutaway.dump.compilation import Compilation
+from cutaway.dump.reader import Dump
+from cutaway.errors import DumpError
+from cutaway.explain.shapes.read import (
+    Constraint,
+    FixedInput,
+    Size,
+    read_constraints,
+    read_inputs,
+    read_sizes,
+    readable,
+    whole_place,
+)
+
+_BREAK = re.compile(r"Graph break in user code at (?P<place>\S+:\d+)")
+_MISMATCH = re.compile(
+    r"tensor '(?P<name>[^']+)' size mismatch at index (?P<index>\d+)\. expected (?P<old>\d+), actual (?P<new>\d+)"
+)
+_NOTE = re.compile(r"(?P<condition>.*?)  # (?:(?P<code>.*?)  # )?(?P<place>[^\s()]+:\d+) in \S+")
+
+
+@dataclass(frozen=True)
+class Recompile:
+    """Why a function was compiled again: one guard that failed.
+
+    Attributes:
+        kind: `zero_one` (a size is or was 0 or 1), `size` (another number where one was fixed), `constraint` (a
+            condition on sizes does not hold any more), or `other`.
+        text: in words.
+        against: the compilation whose guard failed, as torch numbers it.
+        place, code: the model's line that the guard is about.
+    """
+
+    kind: str
+    text: str
+    against: str
+    place: str = ""
+    code: str = ""
+
+
+_Placed = TypeVar("_Placed", Size, Constraint, FixedInput, Recompile)
+
+
+@dataclass(frozen=True)
+class Break:
+    """Where the capture of a function stopped.
+
+    Attributes:
+        place: `file:line`.
+        reason: what torch could not trace.
+        explanation, hint: torch's, the first of each.
+    """
+
+    place: str
+    reason: str
+    explanation: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What one compilation assumes.
+
+    Attributes:
+        compilation: its name.
+        function: the function; empty when unknown.
+        sizes: its symbolic sizes.
+        constraints: conditions on them.
+        inputs: inputs with sizes that are held to numbers.
+        guarded: whether Dynamo checks its guards before it uses the code again; else (vLLM) nothing compiles anew.
+        recompiles: why it was compiled again.
+        breaks: where the capture stopped.
+        failed: why the compile failed; empty when it did not.
+        known: whether the dump has the guards at all.
+    """
+
+    compilation: str
+    function: str
+    sizes: list[Size]
+    constraints: list[Constraint]
+    inputs: list[FixedInput]
+    guarded: bool
+    recompiles: list[Recompile]
+    breaks: list[Break] = field(default_factory=list)
+    failed: str = ""
+    known: bool = True
+
+    def of_kind(self, *kinds: str) -> list[Constraint]:
+        """Its constraints of some kinds."""
+        return [constraint for constraint in self.constraints if constraint.kind in kinds]
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it is held to fewer sizes than those that are free: by the model, torch, or a cache."""
+        narrowing = [each for each in self.of_kind("model", "torch", "cache") if each.leaves != "every size"]
+        return bool(narrowing) or any(size.fixed for size in self.sizes) or bool(self.failed)
+
+    @property
+    def finding(self) -> bool:
+        """Whether there is something that somebody should look at."""
+        return self.restricts or bool(self.recompiles) or bool(self.breaks)
+
+
+def explain_shapes(dump: Dump, compilation: str | None = None) -> list[Assumptions]:
+    """What each compilation of a dump assumes about sizes, and why it broke or was made again.
+
+    Args:
+        dump: the dump.
+        compilation: only this one; None for all.
+
+    Raises:
+        SelectorError: there is no such compilation.
+        DumpError: its guards are announced and cannot be read.
+    """
+    chosen = [dump[compilation]] if compilation is not None else list(dump)
+    files = _files(dump)
+    return [_assumptions(each, files) for each in chosen if each.started is not None or each.snapshots]
+
+
+def _assumptions(compilation: Compilation, files: Sequence[str]) -> Assumptions:
+    text = next((code.text for code in compilation.codes if code.kind == "guards"), None)
+    sizes = read_sizes(text or "") or _sizes_of_graph(compilation)
+    found = read_constraints(text or "", sizes)
+    started = compilation.started
+    inputs = [each for each in read_inputs(text or "") if any(size is not None for size in each.sizes)]
+
+    def whole(each: _Placed) -> _Placed:
+        return replace(each, place=whole_place(each.place, files))
+
+    return Assumptions(
+        compilation=compilation.name,
+        function=compilation.function or "",
+        sizes=[whole(each) for each in sizes],
+        constraints=[whole(each) for each in found],
+        inputs=[whole(each) for each in inputs],
+        guarded="TENSOR_MATCH" in (text or ""),
+        recompiles=[whole(_recompile(reason)) for reason in (started.reason if started else [])],
+        breaks=[
+            _break(str(metric.values.get("reason", "")))
+            for metric in compilation.metrics
+            if metric.kind == "graph_break"
+        ],
+        failed=compilation.failed or "",
+        known=text is not None,
+    )
+
+
+def _files(dump: Dump) -> list[str]:
+    """The files of the program that the dump names: those of functions, and of the first graph of each compilation."""
+    found: dict[str, None] = {}
+    for compilation in dump:
+        if compilation.started is not None and compilation.started.file:
+            found[compilation.started.file] = None
+        for snapshot in compilation.snapshots[:1]:
+            try:
+                found.update(dict.fromkeys(source.file for source in snapshot.table.sources))
+            except DumpError:
+                continue
+    return list(found)
+
+
+def _sizes_of_graph(compilation: Compilation) -> list[Size]:
+    """Where no guards were recorded (a filter, a cache): the symbols of the first graph."""
+    for snapshot in compilation.snapshots[:1]:
+        try:
+            symbols = snapshot.table.symbols
+        except DumpError:
+            return []
+        return [
+            Size(name, readable(facts.source or ""), facts.min, facts.max, "", facts.hint)
+            for name, facts in symbols.items()
+            if "size()" in (facts.source or "")
+        ]
+    return []
+
+
+def _recompile(reason: str) -> Recompile:
+    against, _, text = reason.partition(": ")
+    mismatch = _MISMATCH.search(text)
+    if mismatch is not None:
+        old, new = int(mismatch["old"]), int(mismatch["new"])
+        kind = "zero_one" if old in (0, 1) or new in (0, 1) else "size"
+        words = f"{mismatch['name']}.size()[{mismatch['index']}] was {old}, then {new}"
+        return Recompile(kind, words, against)
+    noted = _NOTE.match(text)
+    condition = noted["condition"] if noted else text.partition("  # ")[0]
+    place, code = (noted["place"], (noted["code"] or "").strip()) if noted else ("", "")
+    kind = "zero_one" if "0/1 specialization" in text else "constraint" if ".size()" in condition else "other"
+    return Recompile(kind, f"{readable(condition)} did not hold any more", against, place, code)
+
+
+def _break(text: str) -> Break:
+    place = _BREAK.search(text)
+    lines = [line.strip() for line in text.splitlines()]
+    reason = _after(lines, "Graph Break Reason:")
+    if reason.endswith(":"):  # what was called is on a line of its own
+        rest = lines[next(i for i, line in enumerate(lines) if line.startswith("Graph Break Reason:")) + 1 :]
+        reason = next((line for line in rest if line and not line.startswith("Explanation:")), reason)
+    first = reason or (lines[0] if lines else "")
+    return Break(place["place"] if place else "", first, _after(lines, "Explanation:"), _after(lines, "Hint:"))
+
+
+def _after(lines: Sequence[str], label: str) -> str:
+    return next((line.removeprefix(label).strip() for line in lines if line.startswith(label)), "")
