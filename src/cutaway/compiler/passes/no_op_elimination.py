@@ -67,12 +67,13 @@ class NoOpElimination(InductorPass):
                 inner: Any = node.args[0]
                 node.replace_input_with(inner, inner.args[0])
                 context.report.count("reshapes")
-        copies = [(node, source) for node in graph.nodes if (source := _copied(node)) is not None]
+        copies = [node for node in graph.nodes if _copied(node) is not None]
         memory = Memory(graph) if copies else None
         donated = placeholders_at(graph, context.donated_inputs)
-        for node, source in copies:
+        for node in copies:
+            source = _copied(node)  # now: a copy before it, which it copied, may be gone
             assert memory is not None
-            if not why_needed(node, source, memory, donated):
+            if source is not None and not why_needed(node, source, memory, donated):
                 memory.merge(source, node)
                 node.replace_all_uses_with(source)
                 graph.erase_node(node)

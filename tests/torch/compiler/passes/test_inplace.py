@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from compiler.passes.rewriting import RANGE, assert_rewritten_safely, captured, numbers
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 from torch._functorch.aot_autograd import aot_module_simplified
@@ -110,6 +110,9 @@ _steps = st.lists(st.tuples(st.sampled_from(sorted(MOVES)), _recent, _recent), m
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(_steps, st.lists(_recent, min_size=1, max_size=3))
+@example(
+    [("add", 0, 0), ("add", 0, 0), ("rows", 0, 0), ("rows", 0, 0), ("add", 0, 0), ("rows", 1, 0), ("write", 0, 0)], [0]
+)  # a copy of all of a copy of all
 def test_nobody_can_tell(written: list[tuple[str, int, int]], returned: list[int]) -> None:
     def program(x: Tensor, y: Tensor) -> Any:
         there = [x, y]

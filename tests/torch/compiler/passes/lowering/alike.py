@@ -19,6 +19,7 @@ from torch._inductor.pattern_matcher import (
 )
 from torch._inductor.virtualized import V
 from torch.fx.passes.shape_prop import TensorMetadata
+from torch.utils._sympy.functions import Max
 
 from cutaway.compiler.passes.context import PassReport
 from cutaway.compiler.passes.lowering import IrLowering, Lowering, ir_targets
@@ -156,4 +157,6 @@ def _size(size: Any) -> Any:
 
 
 def _expanded(size: Any) -> str:
-    return str(sympy.expand(size.node.expr if isinstance(size, torch.SymInt) else size))
+    """In one form; ``Max(1, u0)``, as strides have it in case a size is nought, is the size."""
+    expression = sympy.sympify(size.node.expr if isinstance(size, torch.SymInt) else size)
+    return str(sympy.expand(expression.replace(Max, lambda *terms: Max(*(term for term in terms if term != 1)))))
