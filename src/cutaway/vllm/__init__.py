@@ -25,6 +25,8 @@ def register() -> None:
         _activate(path)
     else:
         _watch_configuration()
+    if os.environ.get("CUTAWAY_SWITCHES"):  # a trial of `cutaway isolate`
+        import_module("cutaway.vllm.switches").install()
 
 
 def _activate(path: str) -> Any:
