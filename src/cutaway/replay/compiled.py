@@ -8,11 +8,12 @@ node, again and again, until the first node is found after which it is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.node import map_arg
+from torch.fx.node import map_aggregate, map_arg
 
 from cutaway import torch_internals
 from cutaway.replay.compare import compare
@@ -100,7 +101,8 @@ class Compiled:
         """Compile the graph with these nodes as results; how they compare."""
         found, _ = self._compiled(traced.returning(names, keep_outputs))
         pairs = zip(names, found[len(found) - len(names) :], strict=True)
-        return {name: self._compare(self.known[name], value) for name, value in pairs}
+        nothing = Comparison(verdict="skipped", why="it returns nothing")  # what it wrote to is another node's value
+        return {name: nothing if value is None else self._compare(self.known[name], value) for name, value in pairs}
 
 
 class Traced:
@@ -116,14 +118,16 @@ class Traced:
         self.nodes = nodes
 
     def returning(self, names: Sequence[str], keep_outputs: bool) -> fx.Graph:
-        """The graph with these nodes as its results, or as further ones; what nobody needs then is left out."""
+        """The graph with these nodes as further results; or as its only ones, and nothing after the last of them."""
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         result = graph.graph_copy(self.graph, copies)
         kept = list(outputs(result)) if keep_outputs else []
-        graph.output((*kept, *(copies[self.nodes[name]] for name in names)))
-        if not keep_outputs:
-            graph.eliminate_dead_code()
+        found = [copies[self.nodes[name]] for name in names]
+        after = reversed([] if keep_outputs else list(graph.nodes))
+        for node in takewhile(lambda node: node not in found and node.op != "placeholder", after):
+            graph.erase_node(node)
+        graph.output((*kept, *found))
         return graph
 
     def read_after(self, names: Sequence[str], place: int) -> list[str]:
@@ -135,23 +139,32 @@ class Traced:
 
 
 class _Names:
-    """Notes which node each line of a raw file became, while it is traced."""
+    """Makes each line of a raw file a node, and notes which; traced by itself, fx would make of some what they are now.
 
-    def __init__(self) -> None:
+    Those are calls without a traced argument (of `empty`, `arange`, `rand`), tensors of the module, writes to an item,
+    and operators that take graphs.
+    """
+
+    def __init__(self, root: torch.nn.Module) -> None:
+        self.tracer = _Tracer()
+        self.root = root
         self.nodes: dict[str, fx.Node] = {}
         self._path: list[str] = []
 
     def call(self, name: str, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         self._path.append(name)
         try:
-            return self._note(function(*args, **kwargs))
+            if isinstance(function, (fx.Proxy, torch.nn.Module)):  # a method of a traced value
+                return self._note(function(*args, **kwargs))
+            args, kwargs = map_aggregate((args, kwargs), self._argument)
+            return self._note(self.tracer.create_proxy("call_function", function, args, kwargs))
         finally:
             self._path.pop()
 
     def value(self, name: str, value: Any, /) -> Any:
         self._path.append(name)
         try:
-            return self._note(value)
+            return self._note(self._argument(value) if isinstance(value, torch.Tensor) else value)
         finally:
             self._path.pop()
 
@@ -162,6 +175,29 @@ class _Names:
         if isinstance(value, fx.Proxy):
             self.nodes["/".join(self._path)] = value.node
         return value
+
+    def _argument(self, value: Any) -> Any:
+        """A graph or a tensor of the module as a node; anything else is itself."""
+        if isinstance(value, torch.nn.Module):
+            return self._attribute(self._body(value))
+        if not isinstance(value, torch.Tensor):
+            return value
+        node = self.tracer.create_arg(value)
+        return self._attribute(str(node.target)) if isinstance(node, fx.Node) else value
+
+    def _attribute(self, place: str) -> fx.Proxy:
+        return self.tracer.create_proxy("get_attr", place, (), {})
+
+    def _body(self, module: torch.nn.Module) -> str:
+        """A graph within the graph, traced; where it lies."""
+        outer, self.tracer = self.tracer, _Tracer()
+        try:
+            body = fx.GraphModule(module, self.tracer.trace(module))
+        finally:
+            self.tracer = outer
+        place = f"_traced_{len([*self.root.children()])}"
+        self.root.add_module(place, body)
+        return place
 
 
 class _Tracer(fx.Tracer):
@@ -177,10 +213,10 @@ def trace(graph: LoadedGraph, inputs: Sequence[Any]) -> Traced:
     Raises:
         StepError: it cannot be traced.
     """
-    names = _Names()
+    names = _Names(graph.module)
     try:
         with graph.watched_by(names):
-            traced = _Tracer().trace(graph.module)
+            traced = names.tracer.trace(graph.module)
         _bind(traced, inputs)
     except Exception as error:
         raise StepError("compile", 0) from error

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import ast
 import linecache
+import operator
 from typing import Any, Protocol
 
+from cutaway.replay.writes import Write, with_writes
+
 WATCHER = "__cutaway__"
+OPERATOR = "__cutaway_operator__"
 
 
 class Watcher(Protocol):
@@ -39,7 +43,7 @@ def load(text: str, title: str, watcher: Watcher) -> dict[str, Any]:
     """
     linecache.cache[title] = (len(text), None, text.splitlines(keepends=True), title)  # for tracebacks
     tree = _Forwards().visit(ast.parse(text, title))
-    names: dict[str, Any] = {"__name__": "cutaway_replay", "__file__": title, WATCHER: watcher}
+    names: dict[str, Any] = {"__name__": "cutaway_replay", "__file__": title, WATCHER: watcher, OPERATOR: operator}
     exec(compile(ast.fix_missing_locations(tree), title, "exec"), names)
     return names
 
@@ -51,11 +55,13 @@ class _Forwards(ast.NodeTransformer):
         if node.name != "forward":
             return node
         inputs = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
-        node.body = [line for statement in node.body for line in _watched(statement, inputs)]
+        node.body = [line for statement in with_writes(node.body) for line in _watched(statement, inputs)]
         return node
 
 
-def _watched(statement: ast.stmt, inputs: set[str]) -> list[ast.stmt]:
+def _watched(statement: ast.stmt | Write, inputs: set[str]) -> list[ast.stmt]:
+    if isinstance(statement, Write):
+        return _written(statement)
     if isinstance(statement, ast.Assign):
         names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
         if isinstance(statement.value, ast.Constant) and statement.value.value is None:
@@ -68,6 +74,16 @@ def _watched(statement: ast.stmt, inputs: set[str]) -> list[ast.stmt]:
         plain = ast.Assign([ast.Name(statement.target.id, ast.Store())], shown)  # the annotation may name anything
         return [ast.copy_location(plain, statement)]
     return [statement]
+
+
+def _written(write: Write) -> list[ast.stmt]:
+    function = ast.Attribute(ast.Name(OPERATOR, ast.Load()), write.operator, ast.Load())
+    call = _of_watcher("call", [ast.Constant(write.name), function, *write.args], write.statement)
+    if isinstance(write.statement, ast.AugAssign):  # what cannot be written to is replaced
+        done: ast.stmt = ast.Assign([write.statement.target], call)
+    else:
+        done = ast.Expr(call)
+    return [ast.copy_location(done, write.statement), write.naming]
 
 
 def _shown(name: str, value: ast.expr, inputs: set[str]) -> ast.expr:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from cutaway.errors import ReplayError
+from cutaway.replay.writes import Write, with_writes
 
 _CANNOT = "# CANNOT RUN: "
 _ZEROS = "# Zeros stand in for "
@@ -133,7 +134,12 @@ def _nodes(text: str, forward: ast.FunctionDef) -> tuple[dict[str, Line], tuple[
     known = {argument.arg for argument in forward.args.args}
     lines: dict[str, Line] = {}
     results: tuple[str | None, ...] = ()
-    for statement in forward.body:
+    for statement in with_writes(forward.body):
+        if isinstance(statement, Write):
+            lines[statement.name] = Line(
+                _source(rows, statement.statement), _reads(*statement.args), statement.statement.lineno
+            )
+            continue
         if isinstance(statement, ast.Return) and statement.value is not None:
             results = tuple(_results(statement.value))
         target = statement.targets[0] if isinstance(statement, ast.Assign) else None
@@ -143,9 +149,13 @@ def _nodes(text: str, forward: ast.FunctionDef) -> tuple[dict[str, Line], tuple[
             continue
         if isinstance(value, ast.Name) and value.id in known:
             continue  # an input under the name of its node
-        reads = dict.fromkeys(node.id for node in ast.walk(value) if isinstance(node, ast.Name))
-        lines[target.id] = Line(_source(rows, statement), tuple(reads), statement.lineno)
+        lines[target.id] = Line(_source(rows, statement), _reads(value), statement.lineno)
     return lines, results
+
+
+def _reads(*values: ast.expr) -> tuple[str, ...]:
+    names = (node.id for value in values for node in ast.walk(value) if isinstance(node, ast.Name))
+    return tuple(dict.fromkeys(names))
 
 
 def _source(rows: list[str], statement: ast.stmt) -> str:

@@ -35,6 +35,7 @@ class Graph(torch.nn.Module):
         cond = torch.ops.higher_order.cond(True, self.cond_0, self.cond_0, [view]);  view = None
         getitem = cond[0];  cond = None
         getitem += 1;  iadd = getitem
+        getitem[slice(None, 2, None)] = mul;  setitem = getitem;  setitem = None
         linear = torch.ops.my.op(getitem, handle, bias = None);  handle = getitem = None
         return (linear, {'a': iadd, 'b': None}, [mul], s72)
 
@@ -65,13 +66,21 @@ def test_what_it_holds() -> None:
 
 def test_nodes_are_those_of_the_graph_itself() -> None:
     raw = read_raw(RAW, "00.piece.py")
-    assert list(raw.lines) == ["mul", "view", "cond", "getitem", "iadd", "linear"]
+    assert list(raw.lines) == ["mul", "view", "cond", "getitem", "iadd", "setitem", "linear"]
     assert raw.lines["view"].text == "view = l_x_.view(mul, -1)"
     assert set(raw.lines["view"].reads) == {"l_x_", "mul"}
     assert RAW.splitlines()[raw.lines["cond"].number - 1].strip().startswith("cond = ")
     assert list(raw.before("view")) == ["mul"]
     assert list(raw.before("linear")) == ["getitem"]
     assert list(raw.before("s72")) == []
+
+
+def test_nodes_that_write_are_one_line() -> None:
+    raw = read_raw(RAW, "00.piece.py")
+    assert raw.lines["iadd"].text == "getitem += 1"
+    assert raw.lines["setitem"].text == "getitem[slice(None, 2, None)] = mul"
+    assert list(raw.before("iadd")) == ["getitem"]
+    assert list(raw.before("setitem")) == ["getitem", "mul"]
 
 
 @pytest.mark.parametrize(
