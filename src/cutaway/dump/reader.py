@@ -89,7 +89,6 @@ class Dump:
         errors: where recording failed.
         notes: what is unusual about the dump, in words.
         complete: whether the recording came to its end; False when the process was killed, or still runs.
-        events: how many events were read.
     """
 
     def __init__(self, location: Location) -> None:
@@ -109,7 +108,6 @@ class Dump:
         self._tables: dict[str, tuple[NodeTable, dict[str, Any]]] = {}
         content = self._folder.read(MANIFEST)
         events, self.notes = read_events(content, _Events)
-        self.events = len(events)
         self._read = len(content) if TORN not in self.notes else content.rfind(b"\n") + 1
         self._lines = content.count(b"\n")
         self._unended = TORN not in self.notes and not content.endswith(b"\n")
@@ -122,7 +120,7 @@ class Dump:
         """Take in what was added to the manifest since it was read; a last line that is not finished waits.
 
         Returns:
-            How many events came.
+            How many lines came.
 
         Raises:
             DumpError: the manifest is broken, or was replaced by a shorter one: then load the dump again.
@@ -139,8 +137,7 @@ class Dump:
             self._take(event)
         if not self.complete:
             self.notes.append(INCOMPLETE)
-        self.events += len(events)
-        return len(events)
+        return lines.count(b"\n")
 
     @property
     def selectors(self) -> list[str]:

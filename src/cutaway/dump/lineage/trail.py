@@ -23,6 +23,8 @@ from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import DumpError
 
 Ids = frozenset[int]
+MOST_ROOTS = 10_000_000
+"""So many members do the sets of roots of a snapshot have together; a dump with more was not made by a compile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,8 @@ class Trail:
         self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
         for compilation in dump:
             for before, after in in_order(compilation):
+                if dump.snapshots.get(after.selector) is not after or dump.snapshots.get(before.selector) is not before:
+                    continue  # a broken dump that has a selector twice: the order must not go in a ring
                 self._before[after.selector] = before
                 self._after.setdefault(before.selector, []).append(after)
             self._note_pieces(compilation)
@@ -270,10 +274,24 @@ class Trail:
                 first = self._before.get(spot.snapshot.selector) is None
                 self._roots[spot.key] = [frozenset((number,) if first else ()) for number in range(count)]
             else:
-                earlier = self.roots(before)
                 known = origins if origins is not None else [frozenset[int]()] * count
-                self._roots[spot.key] = [frozenset[int]().union(*(earlier[i] for i in each)) for each in known]
+                self._roots[spot.key] = self._united(spot, self.roots(before), known)
         return self._roots[spot.key]
+
+    def _united(self, spot: Spot, earlier: Sequence[Ids], origins: Sequence[Ids]) -> list[Ids]:
+        """The roots of what each node stems from; those of one origin are the same set, not a copy of it."""
+        found: list[Ids] = []
+        room = MOST_ROOTS
+        for each in origins:
+            if len(each) == 1:
+                found.append(earlier[next(iter(each))])
+                continue
+            room -= sum(len(earlier[origin]) for origin in each)
+            if room < 0:
+                why = "its nodes stem from more nodes than any compile would make of them"
+                self.problems.setdefault(spot.snapshot.selector, why)
+            found.append(frozenset[int]().union(*(earlier[origin] for origin in each)) if room >= 0 else frozenset())
+        return found
 
     def ahead(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
         """All that comes after a spot, with what its nodes became; spots where nothing stems from them are left out."""

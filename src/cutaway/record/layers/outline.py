@@ -12,6 +12,8 @@ from cutaway.record.layers.nest import Difference, Fold, Item, Key, Layer, nest
 from cutaway.record.layers.rows import Graph, Row
 from cutaway.record.layers.words import short_bytes
 
+DEEPEST = 32
+"""Of layers that are nested deeper, no nodes are named: each layer names all that are below it."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 _Different = tuple[str, Difference, Layer, list[Row]]
@@ -202,7 +204,7 @@ class _Outline:
                 self._node(depth, "!", f"{label}: {extra}", row, rows, layer)
 
     def _layer(self, depth: int, text: str, item: Layer | Fold, rows: Sequence[Row]) -> None:
-        self.entries.append(Entry("layer", depth, text, item=item, rows=rows))
+        self.entries.append(Entry("layer", depth, text, item=item, rows=rows if depth < DEEPEST else ()))
 
     def _node(
         self, depth: int, mark: str, label: str, row: Row, rows: Sequence[Row], inside: Layer | None = None

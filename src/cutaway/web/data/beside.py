@@ -23,11 +23,11 @@ from cutaway.record.layers.outline import Entry, outline
 from cutaway.record.layers.rows import Graph, Row
 from cutaway.web.data import shapes
 from cutaway.web.data.graph import written
-from cutaway.web.data.words import cut
+from cutaway.web.data.words import NAME, bounded, cut, cut_or_none
 
 Kind = Literal["same", "changed", "removed", "added"]
 Members = tuple[Mapping[int, int], Mapping[int, int]]
-Table = dict[str, Any]
+Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def beside(part: Part, members: Members, changed: Set[int]) -> list[shapes.Diffe
         Rows as of one structured form; `removed` ones stand before the `added` that came in their place, and where
         these are as many they share rows.
     """
-    tables: list[Table] = [msgspec.to_builtins(table) for table in part.tables]
+    tables = [bounded(msgspec.to_builtins(table)) for table in part.tables]
     snapshots = (part.before, part.after)
     sides = [Graph(table, {}, providers_of(each), None) for table, each in zip(tables, snapshots, strict=True)]
     nodes = _merged(part, sides)
@@ -129,7 +129,7 @@ def _table(tables: Sequence[Table], nodes: Sequence[_Node], changed: Set[int]) -
     for place, node in enumerate(nodes):
         side = 0 if node.after is None else 1
         kept = before[node.before or 0] if node.after is None else after[node.after]
-        found = dict(kept)
+        found: dict[str, Any] = dict(kept)
         found["id"] = place
         found["args"] = [_moved(value, places[side]) for value in kept.get("args") or ()]
         found["kwargs"] = {name: _moved(value, places[side]) for name, value in (kept.get("kwargs") or {}).items()}
@@ -183,9 +183,18 @@ class _Rows:
             old = [entry for entry in run if self._kind_of(entry) == "removed"]
             new = [entry for entry in run if self._kind_of(entry) == "added"]
             if old and new:
-                yield from (self._replaced(*pair) for pair in zip_longest(old, new))
+                yield from self._exchanged(old, new)
             else:
                 yield from map(self._row, run)
+
+    def _exchanged(self, old: Sequence[Entry], new: Sequence[Entry]) -> Iterator[shapes.DifferenceRow]:
+        """What is gone beside what came in its place, rewrite by rewrite."""
+        sides: dict[int | None, tuple[list[Entry], list[Entry]]] = {}
+        for side, entries in enumerate((old, new)):
+            for entry in entries:
+                sides.setdefault(self._rewrite_of(entry), ([], []))[side].append(entry)
+        for pair in sides.values():
+            yield from (self._replaced(*each) for each in zip_longest(*pair))
 
     def _run(self, entry: Entry) -> object:
         """Equal for neighbours that may share rows: what is gone and what is new at one depth."""
@@ -200,24 +209,25 @@ class _Rows:
         return entry.kind if node is None else _kind(node, self._changed)
 
     def _row(self, entry: Entry) -> shapes.DifferenceRow:
-        kind = self._kind_of(entry)
-        node = self._node(entry)
-        rewrite = None if node is None else self._rewrite(node)
+        kind, node = self._kind_of(entry), self._node(entry)
         old = self._side(entry, 0) if kind != "added" else None
         new = self._side(entry, 1) if kind != "removed" else None
         if node is None:
             old, new = (side if side is not None and (side.nodes or not entry.rows) else None for side in (old, new))
-        return shapes.DifferenceRow(kind, entry.depth, old, new, rewrite)  # pyright: ignore[reportArgumentType]
+        return shapes.DifferenceRow(kind, entry.depth, old, new, self._rewrite_of(entry))  # pyright: ignore[reportArgumentType]
 
     def _replaced(self, old: Entry | None, new: Entry | None) -> shapes.DifferenceRow:
         if old is None or new is None:
             [entry] = [each for each in (old, new) if each is not None]
             return self._row(entry)
-        node = self._node(new)
-        rewrite = None if node is None else self._rewrite(node)
-        return shapes.DifferenceRow("replaced", new.depth, self._side(old, 0), self._side(new, 1), rewrite)
+        sides = (self._side(old, 0), self._side(new, 1))
+        return shapes.DifferenceRow("replaced", new.depth, *sides, self._rewrite_of(new))
 
-    def _rewrite(self, node: _Node) -> int | None:
+    def _rewrite_of(self, entry: Entry) -> int | None:
+        """The rewrite that a node is part of; None for what is no node, and for nodes of none."""
+        node = self._node(entry)
+        if node is None:
+            return None
         found = self._members[1].get(node.after) if node.after is not None else None
         if found is None and node.before is not None:
             found = self._members[0].get(node.before)
@@ -239,8 +249,8 @@ class _Rows:
             provider="" if row is None else row.provider,
             mark=entry.mark,
             nodes=nodes,
-            fqn=item.label(item.members) if isinstance(item, Fold) else None if layer is None else layer.fqn,
-            cls=None if layer is None else cut(layer.cls),
+            fqn=cut_or_none(item.label(item.members) if isinstance(item, Fold) else layer and layer.fqn, NAME),
+            cls=None if layer is None else cut(layer.cls, NAME),
             times=len(item.members) if isinstance(item, Fold) else 1,
         )
 

@@ -13,10 +13,7 @@ from cutaway.record.layers.rows import Graph, Row
 from cutaway.record.layers.words import ITEM_SIZES
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
-from cutaway.web.data.words import cut, cut_or_none
-
-NAME = 200
-"""Characters of a name within another node's text."""
+from cutaway.web.data.words import NAME, bounded, cut, cut_or_none
 
 
 def graph(process: Process, fingerprint: str) -> shapes.Graph:
@@ -35,7 +32,7 @@ def graph(process: Process, fingerprint: str) -> shapes.Graph:
         raise SelectorError(f"no graph {cut(fingerprint, NAME)!r} in this dump", "", "take one from a step's `graph`")
     owner = owner_of(snapshots)
     table, plain = process.dump.table(owner)
-    rows = Graph(plain, {}, {}, None)
+    rows = Graph(bounded(plain), {}, {}, None)
     known = providers_of(owner)
     return shapes.Graph(
         fingerprint=fingerprint,

@@ -9,7 +9,7 @@ from cutaway.record.layers.outline import Entry, outline
 from cutaway.record.layers.rows import Graph
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
-from cutaway.web.data.words import cut
+from cutaway.web.data.words import NAME, bounded, cut, cut_or_none
 
 
 def layers(process: Process, selector: str, fold: bool = True) -> shapes.Layers:
@@ -31,7 +31,7 @@ def layers(process: Process, selector: str, fold: bool = True) -> shapes.Layers:
 def rows_of(snapshot: Snapshot) -> Graph:
     """A snapshot's nodes as rows, under its own layers. Raises DumpError."""
     plain = snapshot.dump.table(snapshot.owner)[1]
-    return Graph(plain, snapshot.layer_map, providers_of(snapshot), None)
+    return Graph(bounded(plain), snapshot.layer_map, providers_of(snapshot), None)
 
 
 def layer_row(entry: Entry) -> shapes.LayerRow:
@@ -51,7 +51,7 @@ def layer_row(entry: Entry) -> shapes.LayerRow:
         provider=row.provider if is_node and row is not None else "",
         mark=entry.mark,
         nodes=[each.id for each in entry.rows],
-        fqn=None if fqn is None else cut(fqn),
-        cls=None if layer is None else cut(layer.cls),
+        fqn=cut_or_none(fqn, NAME),
+        cls=None if layer is None else cut(layer.cls, NAME),
         times=len(item.members) if isinstance(item, Fold) else 1,
     )

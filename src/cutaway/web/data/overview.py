@@ -21,6 +21,8 @@ from cutaway.web.data.words import cut, cut_or_none
 
 MOST = 12
 """So many operators of a piece are named."""
+MOST_LAYERS = 2000
+"""So many layers of a piece are looked at for its label."""
 
 
 def overview(process: Process) -> shapes.Overview:
@@ -137,7 +139,7 @@ class _Compilation:
                     same_as=same_as,
                     kind=kind,
                     compiled=bool(ranges),
-                    label=cut(label(blocks(layers)), 200),
+                    label=cut(label(blocks(layers[:MOST_LAYERS])), 200),
                     layers=layers,
                     nodes=snapshots[0].node_count if snapshots else 0,
                     ranges=ranges,

@@ -12,6 +12,7 @@ from cutaway.dump.query.kernels import Kernels
 from cutaway.dump.query.view import compiled_together
 from cutaway.dump.select import choose, matching, unknown
 from cutaway.errors import DumpError, SelectorError
+from cutaway.web.data.words import LONGEST, NAME, cut
 
 Found = Snapshot | schema.PassRan | Code
 
@@ -81,6 +82,8 @@ class Process:
         if exact is not None:
             return exact
         known = [*self.dump.selectors, *(name for name in self._passes if name not in self.dump.snapshots)]
+        if len(selector) > LONGEST:
+            raise SelectorError(f"nothing is called {cut(selector, NAME)!r}")
         if not matching(selector, known):
             raise unknown(selector, known)
         return self.find(choose(selector, known))
