@@ -147,15 +147,23 @@ export function search(engine: Engine, text: string): Found {
   const groups = new Map<string, Group>();
   if (tests.length) each(engine, tests, (view, rows, graph) => collect(engine, groups, view, rows, graph));
   const forms = [...groups.values()].map((group) => group.form(engine));
-  const asked = query.terms.some((term) => term.field === "layer" || term.field === "piece");
   for (const form of forms) {
-    if (asked) form.lacking = [];
+    if (query.terms.some((term) => asksWhere(term, form))) form.lacking = [];
     form.rank = rankOf(query, form);
   }
   forms.sort((a, b) => a.spots[0]!.order - b.spots[0]!.order || a.rank - b.rank);
   const misses = forms.length || query.terms.length === 0 ? [] : missesOf(engine, query);
   const nodes = forms.reduce((sum, form) => sum + form.count, 0);
   return { query, forms, nodes, took: performance.now() - began, misses };
+}
+
+/** Whether a term asks for layers: then it is no news that others have none. */
+function asksWhere({ field, values }: Query["terms"][number], form: Form): boolean {
+  if (field === "layer" || field === "piece") return true;
+  return (
+    field === "word" &&
+    values.some((value) => form.names.some((name) => name.toLowerCase().includes(value.toLowerCase())))
+  );
 }
 
 /** Ids of the nodes of a graph that a query finds; `change`: layers of the table -> those that are meant. */

@@ -5,7 +5,7 @@ import type { Lit } from "../app/selection.svelte";
 import { pick } from "../app/ways";
 import type { Store } from "../data/store.svelte";
 import { asProblem } from "../data/source";
-import type { Fingerprint, Overview, Problem, SearchTable, Steps } from "../data/types";
+import type { Fingerprint, Overview, Problem, SearchTable, Steps, Ways } from "../data/types";
 import { engineOf, highlighted, type Engine, type Form, type Spot } from "./engine";
 
 interface Made {
@@ -108,14 +108,23 @@ export async function open(
 ): Promise<void> {
   const here = app.router.place.view;
   const to = view ?? (here === "graph" || here === "lineage" ? here : "pipeline");
-  const own = spot.piece ? `${form.compilation}/${spot.piece}` : spot.selector;
-  // A piece that was compiled with another has no graphs itself: lineage shows those under its own layers' names.
-  const at = to === "lineage" ? own : spot.selector;
   const lit: Lit = await pick(app.store, app.base, spot.selector, [spot.node]);
+  const at = to === "lineage" ? await pieceOf(app, form, spot, lit) : spot.selector;
   app.selection.set(lit);
   app.router.go({
     view: to,
     at,
     params: { q: query, ...(to === "lineage" ? { stage: spot.selector } : {}) },
   });
+}
+
+/**
+ * Where lineage shows a node: in the piece that computes it. A piece that was compiled with another has no graphs
+ * itself; lineage shows those under its own layers' names.
+ */
+async function pieceOf(app: App, form: Form, spot: Spot, lit: Lit): Promise<string> {
+  if (spot.piece) return `${form.compilation}/${spot.piece}`;
+  const ways = await app.store.get<Ways>(`${app.base}/lineage/${form.compilation}`).catch(() => null);
+  const piece = [...lit.roots].flatMap((root) => ways?.pieces[root] ?? [])[0];
+  return piece ? `${form.compilation}/${piece}` : spot.selector;
 }

@@ -86,7 +86,7 @@ export function testOf(term: Term, on: Tested): Test {
       break;
     case "word":
       test.rows = marked(on, WORDS, contains(values));
-      test.layer = layerTest(contains(values), on.classes, false);
+      test.layer = layerTest(any(values.map(inLayer)), on.classes, false);
       break;
     default:
       test.place = placeTest(term.field, values);
@@ -130,6 +130,14 @@ function contains(values: string[]): TextTest {
       return isGlob(lower) ? glob(`*${lower}*`) : (text) => text.toLowerCase().includes(lower);
     }),
   );
+}
+
+/** A word within a layer's name; `layers.5` is not within `layers.50`. */
+function inLayer(value: string): TextTest {
+  const inside = contains([value]);
+  if (isGlob(value) || !/\.\d+$/.test(value)) return inside;
+  const ends = new RegExp(`${value.toLowerCase().replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?!\\d)`);
+  return (text) => ends.test(text.toLowerCase());
 }
 
 /** The operator by its name or parts of it in a row (`mm`, `aten.mm`, `ir.rms_norm`); or the kind of node. */
