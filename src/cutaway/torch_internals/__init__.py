@@ -101,6 +101,7 @@ from cutaway.torch_internals.inductor import (
     serialize_artifact,
     settings_of_torch,
     standalone_compile,
+    without_inductor_caches,
 )
 from cutaway.torch_internals.opaque import (
     OpaqueBase,
@@ -408,4 +409,5 @@ __all__ = [
     "with_equalities",
     "without_autocast",
     "without_guards",
+    "without_inductor_caches",
 ]

@@ -168,6 +168,15 @@ def inductor_compile(graph: fx.GraphModule, inputs: Sequence[Any]) -> Any:
     return inductor.compile(graph, list(inputs))
 
 
+@contextmanager
+def without_inductor_caches() -> Generator[None]:
+    """Within the block, Inductor reads and writes none of its caches (``force_disable_caches`` of its settings)."""
+    import torch._inductor.config  # noqa: PLC0415  (Inductor's settings import much)
+
+    with torch._inductor.config.patch(force_disable_caches=True):
+        yield
+
+
 def patch_torch_compile(around: Callable[..., Any]) -> Callable[[], None]:
     """Let ``torch.compile``'s backend go to ``around(original, wrapper, graph, inputs, **patches)``; returns the undo.
 

@@ -117,7 +117,6 @@ class Search:
         return self._confirm(finding, Switches(eager=(Place(event["piece"], event["range"]),)))
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
-        lines = event.get("source") or []
         in_float64 = "so it does in float64" if event.get("in_float64") else "in float64 it does not: an overflow"
         return Finding(
             self.part,
@@ -127,7 +126,7 @@ class Search:
             node=event.get("node"),
             code=event.get("code"),
             layer=event.get("layer"),
-            source=" ".join(line.strip() for line in lines) or None,
+            source=event.get("source"),
             confidence="likely",
             evidence=(
                 f"the eager graph of {event['piece']} makes NaN of numbers at {event.get('node')}; {in_float64}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -106,7 +107,8 @@ class Piece:
         """Whether the next call is held against the eager graph."""
         asked = self.eye.switches
         here = self.eye.is_among(asked.compare, self.name, self.span) or self._is_errand()
-        return here and self.calls < asked.compare_calls
+        is_eager = self.eye.is_among(asked.eager, self.name, self.span)
+        return here and not is_eager and self.calls < asked.compare_calls
 
     def argument(self, position: int | None) -> str | None:
         """The name of an input."""
@@ -154,8 +156,9 @@ class Piece:
             self._parted(apart, before)
         else:
             self._once("same", compared=len(found), random=self._is_random)
-        if self.rebuild is not None and self.eye.is_among(self.eye.switches.fresh, self.name, self.span):
-            self._compare_fresh(self.rebuild, before, expected, bool(apart))
+        asked = self.eye.is_among(self.eye.switches.fresh, self.name, self.span)
+        if apart and asked and self.rebuild is not None:
+            self._compare_fresh(self.rebuild, before, expected)
         if apart or self.eye.switches.errands:
             self._do_errands()
         return result, written
@@ -213,13 +216,13 @@ class Piece:
             node=node.name if node is not None else None,
             code=node.format_node() if node is not None else None,
             layer=_layer(node),
-            source=(node.meta.get("stack_trace") or "").strip().splitlines()[-2:] if node is not None else [],
+            source=_source(node),
             in_float64=expected.exact is not None and has_nan(expected.exact),
             inputs=self.eye.keep(before, self._names),
         )
 
     def _compare_fresh(
-        self, rebuild: Callable[[str, str], Runnable], before: Sequence[Any], expected: Expected, was_apart: bool
+        self, rebuild: Callable[[str, str], Runnable], before: Sequence[Any], expected: Expected
     ) -> None:
         """Compile the piece anew, and hold that against its eager graph."""
         if "fresh" in self._told:
@@ -234,7 +237,7 @@ class Piece:
             return
         written = [i for i, old in enumerate(before) if changed_from(old, expected.left[i])]
         _, apart = self._verdicts(expected, made, given, written)
-        self._say("fresh", is_apart=bool(apart), was_apart=was_apart)
+        self._say("fresh", is_apart=bool(apart))
 
     def _is_errand(self) -> bool:
         return any(one.place.holds(self.name, self.span) for one in self.eye.switches.errands)
@@ -247,7 +250,8 @@ class Piece:
             self._told.add(one.job)
             self._say("call", step=f"errand {one.job}")
             child = import_module("cutaway.replay.child")
-            answer = child.do(msgspec.json.decode(Path(one.job).read_bytes(), type=Job))
+            with torch_internals.without_inductor_caches():
+                answer = child.do(msgspec.json.decode(Path(one.job).read_bytes(), type=Job))
             self._say("errand", job=one.job, answer=msgspec.to_builtins(answer))
 
     def _once(self, event: str, **facts: Any) -> None:
@@ -274,7 +278,15 @@ def _layer(node: fx.Node | None) -> str | None:
     if not stack:
         return None
     name, kind = stack[-1]
+    name = str(name).removeprefix("L['self'].")
     return f"{name}: {getattr(kind, '__name__', str(kind).rpartition('.')[2])}"
+
+
+def _source(node: fx.Node | None) -> str | None:
+    """``file:line  code`` of a node."""
+    trace = str(node.meta.get("stack_trace") or "") if node is not None else ""
+    frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', trace)
+    return f"{frames[-1][0]}:{frames[-1][1]}  {frames[-1][2].strip()}" if frames else None
 
 
 def _timed(function: Runnable, args: Sequence[Any]) -> tuple[float, Any]:
