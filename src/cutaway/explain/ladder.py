@@ -55,7 +55,7 @@ class Rung:
         """In words."""
         if self.part is None:
             return EVERYTHING_ON
-        return "eager" if self.part == "eager" else f"{PARTS[self.part]} off"
+        return "eager" if self.part == "eager" else f"{PARTS[self.part].removeprefix('the ')} off"
 
     @property
     def faulty(self) -> int:
@@ -331,6 +331,8 @@ class Ladder:
         setting = replace(setting, rounds=self._rounds(), warm=self.warm and setting.caches)
         found = self.trial.observe(setting)
         said = self.judge.assess(found)
+        if rung.part == "eager" and self.judge.reference is None and found.outcome == "ok":
+            said = Assessment(False, "this is what the others are compared with")
         rung.trials.append((found, said))
         self.took = max(self.took, found.seconds)
         self.progress.end(said.words, said.faulty if said.usable else None)

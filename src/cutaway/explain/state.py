@@ -116,7 +116,6 @@ class Remembering:
     def __init__(self, trial: Trial, state: State) -> None:
         self.trial = trial
         self.state = state
-        self.warm = False
         self._known: dict[str, list[Observation]] = defaultdict(list)
         for setting, observation in state.entries():
             self._known[_key(setting)].append(observation)
@@ -144,12 +143,13 @@ def _key(setting: Setting) -> str:
 
 
 def _plain_setting(setting: Setting) -> dict[str, Any]:
-    plain = {one.name: getattr(setting, one.name) for one in fields(setting)}
+    plain: dict[str, Any] = {one.name: getattr(setting, one.name) for one in fields(setting)}
     return {**plain, "switches": setting.switches.to_json()}
 
 
 def _setting(plain: dict[str, Any]) -> Setting:
-    return Setting(**{**plain, "switches": Switches.from_json(plain["switches"])})
+    fields_: dict[str, Any] = {**plain, "switches": Switches.from_json(plain["switches"])}
+    return Setting(**fields_)
 
 
 def _plain(observation: Observation) -> Any:

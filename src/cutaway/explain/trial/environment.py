@@ -12,6 +12,9 @@ from cutaway.explain.trial.setting import Setting, off
 OFF_VARIABLE = "CUTAWAY_TRIAL_OFF"
 """Names the parts that are off, for the hands in the process (`hand.py`, and vLLM's plugin)."""
 
+IN_TRIAL = "CUTAWAY_IN_TRIAL"
+"""Set in the processes of trials: a search does not begin another."""
+
 DUMP = "dump"
 """The folder of a trial's recording, in the trial's own."""
 
@@ -37,7 +40,7 @@ def variables_of(
     prepared = caches.prepare(own_caches, given, copied=setting.caches)
     variables = {name: value for name, value in given.items() if name not in _NOT_OURS}
     variables |= prepared.variables
-    variables |= {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", **switched_off(setting, given)}
+    variables |= {IN_TRIAL: "1", "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", **switched_off(setting, given)}
     if setting.switches.changes_something:
         variables |= setting.switches.write(folder)
     if setting.record:

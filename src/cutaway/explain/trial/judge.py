@@ -85,7 +85,7 @@ class ReferenceJudge:
     def _crashed(self, observation: Observation) -> Assessment:
         signature = observation.signature
         assert signature is not None, "a crash has a signature"
-        words = f"{signature.kind}: {signature.message}".rstrip(": ")
+        words = cut(f"{signature.kind}: {signature.message}".rstrip(": "))
         if signature.frames:
             words += f", at {signature.frames[0]}"
         if self.slow:
@@ -120,6 +120,11 @@ class ReferenceJudge:
         """Whether the reference has the same NaNs: then they are not this fault."""
         known = self.reference.outputs if self.reference is not None else None
         return known is not None and not_numbers(known) == words
+
+
+def cut(text: str, most: int = 100) -> str:
+    """A text for a line of a table."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def compared(outputs: Outputs, reference: Outputs, tolerance: float | None, named: str) -> Assessment:
