@@ -54,7 +54,8 @@ function fingerprint(layer: Layer, drawing: Drawing, tree: Tree): string {
     const item = drawing.items[index]!;
     feed(below(tree.home[index]!, layer));
     feed(item.role === "call" || item.role === "size" ? item.node.target : item.role);
-    feed(item.node.type);
+    // A constant is often the name of its own layer.
+    if (item.role !== "constant") feed(item.node.type);
     feed(item.change ?? "");
     feed(constants(item));
     for (const input of item.inputs) {

@@ -1,6 +1,6 @@
 // Where the eye is: what point of the drawing stands at the window's top left corner, and how large a pixel of it is.
 
-import type { Box } from "./layout/arrange";
+import type { Box } from "./layout/scene";
 
 export interface Camera {
   x: number;

@@ -241,11 +241,28 @@ export function openAll(
   return { open, folded };
 }
 
-/** The open layers and runs as keys for a link, and back. */
+/** The open layers and runs as keys for a link, and back. `-`: none; `+key`: with all in it, so that links stay short. */
 export function foldToText(tree: Tree, fold: Fold): string {
-  const open = tree.layers.filter((layer) => fold.open.has(layer.id)).map((layer) => layer.key);
-  const apart = tree.layers.filter((layer) => fold.apart.has(layer.id)).map((layer) => `*${layer.key}`);
-  return [...open, ...apart].map((key) => encodeURIComponent(key)).join(",");
+  const whole = new Set<number>();
+  for (const layer of [...tree.layers].reverse()) {
+    const inner = layer.children.filter((child): child is Layer => typeof child !== "number");
+    const open = layer === tree.root || fold.open.has(layer.id);
+    if (open && inner.length > 0 && inner.every((child) => whole.has(child.id) || isLeaf(child, fold))) {
+      whole.add(layer.id);
+    }
+  }
+  const keys: string[] = [];
+  for (const layer of tree.layers) {
+    const covered = layer.parent !== null && whole.has(layer.parent.id);
+    if (whole.has(layer.id) && !covered) keys.push(`+${layer.key}`);
+    else if (fold.open.has(layer.id) && !covered) keys.push(layer.key);
+    if (fold.apart.has(layer.id)) keys.push(`*${layer.key}`);
+  }
+  return keys.map((key) => key.replace(/[%,]/g, encodeURIComponent)).join(",") || "-";
+}
+
+function isLeaf(layer: Layer, fold: Fold): boolean {
+  return fold.open.has(layer.id) && layer.children.every((child) => typeof child === "number");
 }
 
 export function foldFromText(tree: Tree, text: string): Fold {
@@ -253,11 +270,21 @@ export function foldFromText(tree: Tree, text: string): Fold {
   const apart = new Set<number>();
   for (const part of text.split(",")) {
     const key = decode(part);
-    const layer = tree.byKey.get(key.startsWith("*") ? key.slice(1) : key);
-    if (!layer?.parent) continue;
-    (key.startsWith("*") ? apart : open).add(layer.id);
+    const layer = tree.byKey.get(/^[*+]/.test(key) ? key.slice(1) : key);
+    if (!layer) continue;
+    if (key.startsWith("*")) apart.add(layer.id);
+    else if (key.startsWith("+")) openBelow(layer, open);
+    else if (layer.parent) open.add(layer.id);
   }
   return { open, apart };
+}
+
+function openBelow(top: Layer, open: Set<number>): void {
+  const stack = [top];
+  for (let layer = stack.pop(); layer; layer = stack.pop()) {
+    if (layer.parent) open.add(layer.id);
+    for (const child of layer.children) if (typeof child !== "number") stack.push(child);
+  }
 }
 
 function decode(text: string): string {

@@ -1,6 +1,6 @@
 // What is at a point of the drawing, what is beside a box, and which lines belong to it.
 
-import type { Scene } from "./layout/arrange";
+import type { Scene } from "./layout/scene";
 import { BOTTOM } from "./layout/level";
 
 export interface Hit {

@@ -23,12 +23,13 @@ export const FOLDED = 56;
 const CHIPS = 3;
 const NARROW = 64;
 const WIDE = 260;
+const WIDE_FOLDED = 340;
 
 export function labelOf(shown: Shown, drawing: Drawing): Label {
   const chips = chipsOf(shown, drawing);
   if (shown.kind === "node") {
     const item = drawing.items[shown.item]!;
-    return { title: titleOf(item), sub: plain(item.node.type, 34), chips };
+    return { title: titleOf(item), sub: plain(short(item.node.type), 34), chips };
   }
   const first = shown.layers[0]!;
   const cls = plain(first.cls, 32);
@@ -39,6 +40,11 @@ export function labelOf(shown: Shown, drawing: Drawing): Label {
   const size = shown.layers.length > 1 ? `×${shown.layers.length} · ${nodes(each)} each` : nodes(shown.count);
   const named = first.label !== first.cls && cls !== "";
   return { title: stackName(shown.layers), sub: named ? `${cls} · ${size}` : size, chips: [] };
+}
+
+/** Strides stand on the card. */
+function short(type: string): string {
+  return type.slice(0, 400).replace(/ strides \[[^\]]*\]/g, "");
 }
 
 /** `layers.1–30`. */
@@ -90,5 +96,5 @@ export function sizeOf(shown: Shown, label: Label, measure: Measure): Size {
   const folded = shown.kind !== "node";
   const width = Math.max(text + (folded ? 46 : 26), chips + 8, folded ? 130 : NARROW);
   const least = folded ? FOLDED : NODE + (label.chips.length > 0 ? CHIP : 0) - (label.sub ? 0 : 10);
-  return { width: Math.min(WIDE, Math.ceil(width / 8) * 8), height: least };
+  return { width: Math.min(folded ? WIDE_FOLDED : WIDE, Math.ceil(width / 8) * 8), height: least };
 }

@@ -1,7 +1,7 @@
 // From box to box with the keyboard: in the order of reading, in and out of layers, and along edges.
 
 import { near } from "./hit";
-import type { Scene } from "./layout/arrange";
+import type { Scene } from "./layout/scene";
 
 export type Step = "next" | "previous" | "in" | "out" | "reader" | "input" | "first" | "last";
 

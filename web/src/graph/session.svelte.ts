@@ -15,7 +15,8 @@ import {
 } from "./fold";
 import { drawDifference, drawGraph, type Drawing } from "./items";
 import { labelOf } from "./label";
-import type { Layouts, Scene } from "./layout/arrange";
+import type { Layouts } from "./layout/arrange";
+import type { Scene } from "./layout/scene";
 import { near } from "./hit";
 import { find, litItems, tally } from "./match";
 import { beside, step, type Step } from "./move";
@@ -34,7 +35,7 @@ export interface Input {
 /** No more than that is opened at once. */
 export const BUDGET = 2000;
 const MOST = 6000;
-const AT_START = 70;
+const AT_START = 28;
 
 export class Session {
   readonly drawing: Drawing;
@@ -61,6 +62,7 @@ export class Session {
   busy = $state.raw(false);
   said = $state.raw("");
   #turn = 0;
+  #byHand = false;
   #came: { from: number; at: number; way: "reader" | "input" } | null = null;
 
   readonly colours = $derived.by(() => colours(this.drawing, this.colouring, this.input.snapshot));
@@ -96,8 +98,10 @@ export class Session {
 
   /** What is open at first: what the link says, or the outer layers and those in which something changed. */
   async start(text: string | null): Promise<void> {
-    if (text !== null) this.fold = foldFromText(this.tree, text);
-    else {
+    if (text !== null) {
+      this.fold = foldFromText(this.tree, text);
+      this.#byHand = true;
+    } else {
       const open = openToStart(this.tree, this.drawing, this.filter, AT_START);
       if (this.drawing.merged) this.#openChanged(open);
       this.fold = { open, apart: new Set() };
@@ -105,8 +109,9 @@ export class Session {
     await this.arrange(null);
   }
 
-  get foldText(): string {
-    return foldToText(this.tree, this.fold);
+  /** For links; null while it is as it was at first. */
+  get foldText(): string | null {
+    return this.#byHand ? foldToText(this.tree, this.fold) : null;
   }
 
   async arrange(anchor: string | null): Promise<void> {
@@ -136,6 +141,7 @@ export class Session {
     else open.add(layer.id);
     this.#say(shown.kind === "open" ? `Folded ${layer.label}.` : `Opened ${layer.label}.`);
     this.fold = { ...this.fold, open };
+    this.#byHand = true;
     await this.arrange(layer.key);
   }
 
@@ -147,6 +153,7 @@ export class Session {
     const apart = new Set(this.fold.apart);
     if (!apart.delete(run)) apart.add(run);
     this.fold = { ...this.fold, apart };
+    this.#byHand = true;
     await this.arrange(shown.layers[0]!.key);
   }
 
@@ -163,6 +170,7 @@ export class Session {
       folded += more.folded;
     }
     this.fold = { ...this.fold, open };
+    this.#byHand = true;
     this.#say(
       folded > 0
         ? `${count(folded)} layers stay folded: no more than ${count(BUDGET)} boxes are opened at once.`
@@ -172,12 +180,13 @@ export class Session {
   }
 
   async foldAll(): Promise<void> {
+    this.#byHand = false;
     this.fold = {
       open: openToStart(this.tree, this.drawing, this.filter, this.drawing.items.length > AT_START ? 12 : 4),
       apart: new Set(),
     };
     this.#say("Folded.");
-    await this.arrange("");
+    await this.arrange(null);
   }
 
   async show(filter: Partial<Filter>): Promise<void> {
@@ -191,6 +200,7 @@ export class Session {
     for (const layer of around(this.tree, item)) open.add(layer.id);
     if (open.size !== this.fold.open.size) {
       this.fold = { ...this.fold, open };
+      this.#byHand = true;
       await this.arrange("");
     }
     const at = this.scene?.visible.of[item] ?? -1;

@@ -3,7 +3,7 @@
 import { fit, keepNear, pan, reveal, start, zoomAt, type Camera, type Window } from "./camera";
 import { hit, type Hit } from "./hit";
 import type { Measure } from "./label";
-import type { Box, Scene } from "./layout/arrange";
+import type { Box, Scene } from "./layout/scene";
 import { paint, type Pen, type Picture } from "./paint/canvas";
 import type { Look } from "./paint/look";
 import { begin } from "./paint/motion";

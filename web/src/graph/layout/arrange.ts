@@ -1,53 +1,18 @@
 // From what is seen to where it stands: each open layer is laid out for itself, innermost first, and kept.
 
-import { HEADER, PAD, sizeOf, type Label, type Measure } from "../label";
+import { sizeOf, type Label, type Measure } from "../label";
 import type { Visible } from "../fold";
 import type { Elk } from "./elk";
-import { BOTTOM, TOP, levelsOf, type Level, type LevelBox, type Problem, type Solution } from "./level";
+import { frameOf } from "./frame";
+import { levelsOf, type Level, type LevelBox, type Problem, type Solution } from "./level";
+import { place, type Scene } from "./scene";
 import { solveSimply } from "./simple";
-
-export interface Box {
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-}
-
-export interface Wire {
-  /** x, y, x, y … */
-  points: number[];
-  /** Ends in `shown`; TOP and BOTTOM are the edges of the layer `level`. */
-  from: number;
-  to: number;
-  level: number;
-  /** Index in `shown` of what yields the value. */
-  value: number;
-  count: number;
-  change: "kept" | "added" | "removed" | "changed";
-  left: number;
-  top: number;
-  right: number;
-  bottom: number;
-}
-
-export interface Scene {
-  visible: Visible;
-  labels: Label[];
-  /** As `visible.shown`; the first is the whole drawing. */
-  boxes: Box[];
-  wires: Wire[];
-  /** Key -> index in `shown`. */
-  byKey: Map<string, number>;
-  /** Some level was laid out the plain way: there was too much of it. */
-  plain: boolean;
-}
 
 const LARGE = 320;
 const MANY_LINES = 1400;
 const MOST_BOXES = 4000;
 const PATIENCE = 3000;
 const KEPT = 600;
-const MARGIN = 24;
 
 export class Layouts {
   readonly #makeElk: () => Elk;
@@ -159,80 +124,17 @@ function pose(
   }));
   const boxes = children.map((child): LevelBox => {
     const inner = solved.get(child);
-    if (!inner)
+    if (!inner) {
       return { ...sizeOf(visible.shown[child]!, labels[child]!, measure), inputs: null, outputs: null };
+    }
     const { inputs, outputs } = levels.get(child)!;
-    const size = outerSize(inner, labels[child]!, measure);
-    const shift = (size.width - inner.width) / 2;
+    const frame = frameOf(inner, labels[child]!, measure);
     return {
-      ...size,
-      inputs: inputs.map((value, at) => ({ value: number(value), x: inner.inputX[at]! + shift })),
-      outputs: outputs.map((value, at) => ({ value: number(value), x: inner.outputX[at]! + shift })),
+      width: frame.width,
+      height: frame.height,
+      inputs: inputs.map((value, at) => ({ value: number(value), x: frame.inputs[at]!.x })),
+      outputs: outputs.map((value, at) => ({ value: number(value), x: frame.outputs[at]!.x })),
     };
   });
   return { boxes, inputs: level.inputs.map(number), outputs: level.outputs.map(number), lines };
-}
-
-function outerSize(inner: Solution, label: Label, measure: Measure): { width: number; height: number } {
-  const title = measure(label.title, "title") + measure(label.sub, "sub") + 60;
-  return {
-    width: Math.ceil(Math.max(inner.width + 2 * PAD, title)),
-    height: Math.ceil(inner.height + HEADER + 2 * PAD),
-  };
-}
-
-function place(
-  visible: Visible,
-  labels: Label[],
-  measure: Measure,
-  levels: Map<number, Level>,
-  solved: Map<number, Solution>,
-  plain: boolean,
-): Scene {
-  const boxes: Box[] = visible.shown.map(() => ({ x: 0, y: 0, width: 0, height: 0 }));
-  const outer = solved.get(0)!;
-  boxes[0] = { x: 0, y: 0, width: outer.width + 2 * MARGIN, height: outer.height + 2 * MARGIN };
-  const wires: Wire[] = [];
-  for (const [at, level] of levels) {
-    const solution = solved.get(at)!;
-    const around = boxes[at]!;
-    const x = at === 0 ? MARGIN : around.x + (around.width - solution.width) / 2;
-    const y = at === 0 ? MARGIN : around.y + HEADER + PAD;
-    visible.shown[at]!.children.forEach((child, place) => {
-      const inner = solved.get(child);
-      const size = inner
-        ? outerSize(inner, labels[child]!, measure)
-        : sizeOf(visible.shown[child]!, labels[child]!, measure);
-      boxes[child] = { x: x + solution.x[place]!, y: y + solution.y[place]!, ...size };
-    });
-    level.lines.forEach((line, place) => {
-      const points = solution.lines[place]!.map((v, i) => v + (i % 2 === 0 ? x : y));
-      if (points.length < 4) return;
-      if (line.from === TOP) points[1] = around.y;
-      if (line.to === BOTTOM) points[points.length - 1] = around.y + around.height;
-      const change =
-        line.removed === line.count
-          ? "removed"
-          : line.added === line.count
-            ? "added"
-            : line.added + line.removed > 0
-              ? "changed"
-              : "kept";
-      const { from, to, value, count } = line;
-      wires.push({ points, from, to, level: at, value, count, change, ...boundsOf(points) });
-    });
-  }
-  const byKey = new Map(visible.shown.map((shown, at) => [shown.key, at]));
-  return { visible, labels, boxes, wires, byKey, plain };
-}
-
-function boundsOf(points: number[]): { left: number; top: number; right: number; bottom: number } {
-  const bounds = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
-  for (let i = 0; i < points.length; i += 2) {
-    bounds.left = Math.min(bounds.left, points[i]!);
-    bounds.right = Math.max(bounds.right, points[i]!);
-    bounds.top = Math.min(bounds.top, points[i + 1]!);
-    bounds.bottom = Math.max(bounds.bottom, points[i + 1]!);
-  }
-  return bounds;
 }

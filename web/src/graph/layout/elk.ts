@@ -87,7 +87,7 @@ export function read(problem: Problem, root: ElkNode): Solution {
     const points = [section.startPoint, ...(section.bendPoints ?? []), section.endPoint];
     return points.flatMap((point) => [point.x, point.y]);
   });
-  return {
+  const solution = {
     width: root.width ?? 0,
     height: root.height ?? 0,
     x: boxes.map((box) => box.x ?? 0),
@@ -96,4 +96,32 @@ export function read(problem: Problem, root: ElkNode): Solution {
     inputX: problem.inputs.map((value) => (places.get(`in${value}`)?.x ?? 0) + 1),
     outputX: problem.outputs.map((value) => (places.get(`out${value}`)?.x ?? 0) + 1),
   };
+  tighten(problem, solution);
+  return solution;
+}
+
+const ROOM = 10;
+
+/** The values at the border take a row each of ELK's; that row goes, but for room to turn. */
+function tighten(problem: Problem, solution: Solution): void {
+  let top = Infinity;
+  let bottom = 0;
+  problem.boxes.forEach((box, at) => {
+    top = Math.min(top, solution.y[at]!);
+    bottom = Math.max(bottom, solution.y[at]! + box.height);
+  });
+  for (const line of solution.lines) {
+    for (let i = 3; i < line.length - 2; i += 2) {
+      top = Math.min(top, line[i]!);
+      bottom = Math.max(bottom, line[i]!);
+    }
+  }
+  if (top > bottom) return;
+  const up = problem.inputs.length > 0 ? top - ROOM : 0;
+  const height = problem.outputs.length > 0 ? bottom + ROOM - up : solution.height - up;
+  solution.y = solution.y.map((y) => y - up);
+  solution.lines = solution.lines.map((line) =>
+    line.map((v, i) => (i % 2 === 0 ? v : Math.min(height, Math.max(0, v - up)))),
+  );
+  solution.height = height;
 }

@@ -3,13 +3,13 @@
 import type { Label } from "../label";
 import type { Shown } from "../fold";
 import { CHIP, HEADER } from "../label";
-import type { Box } from "../layout/arrange";
+import type { Box } from "../layout/scene";
 import type { Pen } from "./canvas";
 import type { Share } from "./look";
 
 const READABLE = 0.5;
 
-export function paintOpen(pen: Pen, box: Box, shown: Shown, label: Label): void {
+export function paintOpen(pen: Pen, box: Box, shown: Shown): void {
   const { ctx, theme, scale } = pen;
   ctx.fillStyle = theme.layer[shown.depth % 2]!;
   ctx.strokeStyle = theme.strong;
@@ -22,19 +22,28 @@ export function paintOpen(pen: Pen, box: Box, shown: Shown, label: Label): void 
   ctx.roundRect(box.x, box.y, box.width, box.height, 8);
   ctx.fill();
   ctx.stroke();
+}
+
+/** Over the lines, which give way to it. */
+export function paintTitle(pen: Pen, box: Box, shown: Shown, label: Label): void {
+  const { ctx, theme, scale } = pen;
   if (scale < READABLE) return;
-  sign(pen, box.x + 14, box.y + HEADER / 2 + 1, true);
+  const y = box.y + HEADER / 2 + 1;
+  const title = pen.cut(label.title, "title", box.width - 40);
+  const width = pen.measure(title, "title");
+  const room = box.width - width - 50;
+  const sub = room < 40 ? "" : pen.cut(label.sub, "sub", room);
+  ctx.fillStyle = theme.layer[shown.depth % 2]!;
+  ctx.fillRect(box.x + 24, y - 8, width + (sub ? 10 + pen.measure(sub, "sub") : 0) + 5, 15);
+  sign(pen, box.x + 14, y, true);
   ctx.textBaseline = "middle";
   ctx.fillStyle = theme.text;
   ctx.font = pen.font("title");
-  const title = pen.cut(label.title, "title", box.width - 40);
-  ctx.fillText(title, box.x + 26, box.y + HEADER / 2 + 1);
-  const width = pen.measure(title, "title");
-  const room = box.width - width - 50;
-  if (room < 40 || !label.sub) return;
+  ctx.fillText(title, box.x + 26, y);
+  if (!sub) return;
   ctx.font = pen.font("sub");
   ctx.fillStyle = theme.faint;
-  ctx.fillText(pen.cut(label.sub, "sub", room), box.x + 34 + width, box.y + HEADER / 2 + 1);
+  ctx.fillText(sub, box.x + 34 + width, y);
 }
 
 /** `▸` or `▾`. */

@@ -3,8 +3,8 @@
 
 import type { Camera, Window } from "../camera";
 import type { Measure } from "../label";
-import type { Box, Scene } from "../layout/arrange";
-import { paintFolded, paintNode, paintOpen } from "./boxes";
+import type { Box, Scene } from "../layout/scene";
+import { paintFolded, paintNode, paintOpen, paintTitle } from "./boxes";
 import type { Look } from "./look";
 import { between, DURATION, ease, type Motion } from "./motion";
 import { badges, ring } from "./signs";
@@ -68,10 +68,15 @@ export function paint(
   const faint = look.found !== null || look.lit !== null;
   for (let at = 1; at < boxes.length; at++) {
     if (visible.shown[at]!.kind === "open" && sees(bounds, boxes[at]!)) {
-      paintOpen(pen, boxes[at]!, visible.shown[at]!, scene.labels[at]!);
+      paintOpen(pen, boxes[at]!, visible.shown[at]!);
     }
   }
   paintWires(ctx, scene, camera, bounds, theme, faint ? 0.55 : 1);
+  for (let at = 1; at < boxes.length; at++) {
+    if (visible.shown[at]!.kind === "open" && sees(bounds, boxes[at]!)) {
+      paintTitle(pen, boxes[at]!, visible.shown[at]!, scene.labels[at]!);
+    }
+  }
   for (let at = 1; at < boxes.length; at++) {
     if (visible.shown[at]!.kind === "open" || !sees(bounds, boxes[at]!)) continue;
     ctx.globalAlpha = faint && !look.found?.[at] && !look.lit?.[at] ? 0.38 : 1;
@@ -98,8 +103,10 @@ function sees(bounds: Bounds, box: Box): boolean {
 function paintLeaf(pen: Pen, scene: Scene, look: Look, at: number, box: Box): void {
   const shown = scene.visible.shown[at]!;
   const shares = look.shares[at] ?? [];
-  if (shown.kind === "open") paintOpen(pen, box, shown, scene.labels[at]!);
-  else if (shown.kind !== "node") paintFolded(pen, box, shown, scene.labels[at]!, shares, look.marks[at]!);
+  if (shown.kind === "open") {
+    paintOpen(pen, box, shown);
+    paintTitle(pen, box, shown, scene.labels[at]!);
+  } else if (shown.kind !== "node") paintFolded(pen, box, shown, scene.labels[at]!, shares, look.marks[at]!);
   else paintNode(pen, box, scene.labels[at]!, shares[0]!, look.marks[at]!);
 }
 

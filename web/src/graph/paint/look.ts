@@ -3,7 +3,7 @@
 import type { Colours } from "../colour";
 import type { Drawing } from "../items";
 import type { Near } from "../hit";
-import type { Scene } from "../layout/arrange";
+import type { Scene } from "../layout/scene";
 import { itemsOf } from "../tree";
 
 export interface Share {

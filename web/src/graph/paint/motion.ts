@@ -1,7 +1,7 @@
 // Between two arrangements: what is in both moves, what is new grows out of the layer that was opened, what is gone
 // shrinks into the one that was folded.
 
-import type { Box, Scene } from "../layout/arrange";
+import type { Box, Scene } from "../layout/scene";
 
 export interface Motion {
   from: Scene;

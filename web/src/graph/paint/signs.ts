@@ -1,6 +1,6 @@
 // Rings around what is looked at, found or lit; counts on folded layers.
 
-import type { Box, Scene } from "../layout/arrange";
+import type { Box, Scene } from "../layout/scene";
 import type { Bounds, Pen } from "./canvas";
 import type { Look } from "./look";
 

@@ -80,7 +80,9 @@ export function mix(colour: string, ground: string, share: number): string {
 }
 
 function channels(colour: string): number[] {
-  const hex = /^#([0-9a-f]{6})/i.exec(colour)?.[1] ?? "808080";
+  // The build shortens #ffffff to #fff.
+  const short = /^#([0-9a-f]{3})$/i.exec(colour)?.[1]?.replace(/./g, "$&$&");
+  const hex = short ?? /^#([0-9a-f]{6})/i.exec(colour)?.[1] ?? "808080";
   return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 

@@ -1,7 +1,7 @@
 // Lines between boxes: thick where several are bundled, with rounded corners where they are large enough to be seen.
 
 import type { Camera } from "../camera";
-import type { Scene, Wire } from "../layout/arrange";
+import type { Scene, Wire } from "../layout/scene";
 import type { Bounds } from "./canvas";
 import type { Theme } from "./theme";
 
