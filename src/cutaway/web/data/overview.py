@@ -212,6 +212,8 @@ def _times(metrics: Sequence[schema.Metric]) -> list[shapes.Time]:
 def _seconds_in(values: Mapping[str, Any]) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
     for name, value in values.items():
+        if name.startswith(("start_time", "end_time")):  # since 1970: when, not how long
+            continue
         scale = next((scale for ending, scale in _TIMES.items() if name.endswith(ending)), None)
         if scale is not None and _is_number(value):
             found.append((name, value * scale))
