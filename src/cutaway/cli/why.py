@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-QUESTIONS = ("shape", "pattern")
+QUESTIONS = ("shape", "pattern", "unfused")
 """Each is `cutaway why NAME`: the function NAME of the module `cutaway.cli.why_NAME`."""
 
 

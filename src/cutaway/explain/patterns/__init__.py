@@ -11,5 +11,19 @@ from __future__ import annotations
 from cutaway.explain.patterns.fold import Finding, Place
 from cutaway.explain.patterns.history import Absence, History, PassRuns, passes_of
 from cutaway.explain.patterns.run import Explained, explain_pattern
+from cutaway.explain.patterns.unfused import Chain, Handed, Unfused, find_unfused
 
-__all__ = ["Absence", "Explained", "Finding", "History", "PassRuns", "Place", "explain_pattern", "passes_of"]
+__all__ = [
+    "Absence",
+    "Chain",
+    "Explained",
+    "Finding",
+    "Handed",
+    "History",
+    "PassRuns",
+    "Place",
+    "Unfused",
+    "explain_pattern",
+    "find_unfused",
+    "passes_of",
+]

@@ -17,7 +17,7 @@ from torch.fx.operator_schemas import normalize_function
 
 from cutaway import torch_internals
 from cutaway.explain.patterns.job import Reason
-from cutaway.explain.patterns.words import argument_name, called, named, same_op_elsewhere, shown
+from cutaway.explain.patterns.words import argument_name, called, named, only_passes_on, same_op_elsewhere, shown, typed
 
 _SHAPES = ("size", "shape", "split_size", "split_sizes", "dims", "repeats")
 _COMMUTATIVE = ("add", "mul", "maximum", "minimum", "logical_and", "logical_or", "bitwise_and", "bitwise_or")
@@ -193,12 +193,40 @@ class Comparison:
         return isinstance(value, self._matcher.PatternExpr)
 
     def _other_op(self, pattern: Any, node: Any, user: fx.Node | None) -> None:
+        if self._something_between(pattern, node, user):
+            return
         wanted, found = called(pattern), shown(node)
         reader = f"{named(user)} reads {found}" if user is not None else f"there is {found}"
         text = f"{reader}, where the pattern has {wanted}"
         other = same_op_elsewhere(pattern, node)
-        self._say("op", text + (f" ({other})" if other else ""), node if isinstance(node, fx.Node) else user,
-                  wanted=wanted, found=called(node) if isinstance(node, fx.Node) else found, part=wanted)  # fmt: skip
+        text += f" ({other})" if other else ""
+        about = node if isinstance(node, fx.Node) else user
+        self._say("op", text, about, wanted=wanted, found=called(node) if about is node else found, part=wanted)
+
+    def _something_between(self, pattern: Any, node: Any, user: fx.Node | None) -> bool:
+        """Whether all that is amiss is a cast or a view, in the graph or in the pattern; it is told, and passed over."""
+        below, kind = node, ""
+        while isinstance(below, fx.Node) and (changes := only_passes_on(below.target)) and below.args:
+            kind = "dtype" if "dtype" in (kind, changes) else changes
+            below = below.args[0]
+        if kind and self._calls(pattern, below):
+            assert isinstance(node, fx.Node)
+            assert isinstance(below, fx.Node)
+            change = f" ({typed(below)} → {typed(node)})" if typed(node) else ""
+            reader = f"{named(user)} and " if user is not None else ""
+            text = f"{shown(node)}{change} stands between {reader}{shown(below)}; the pattern has nothing there"
+            self._say(kind, text, node, wanted=called(pattern), found=called(node), part=called(pattern))
+            self._call(pattern, below, user)
+            return True
+        kind = only_passes_on(pattern.fns[0])
+        inner = next((part for part in parts_of(pattern) if hasattr(part, "fns_set")), None)
+        if not kind or inner is None or not self._calls(inner, node) or id(inner) in self._seen:
+            return False
+        where = f"between {named(user)} and {shown(node)}" if user is not None else f"behind {shown(node)}"
+        text = f"the pattern has {called(pattern)} {where}, the graph has nothing there"
+        self._say(kind, text, node, wanted=called(pattern), found=called(node), part=called(pattern))
+        self._compare(inner, node, user)
+        return True
 
     def _users(self, pattern: Any, node: fx.Node) -> None:
         free = pattern.users is self._matcher.MULTIPLE or any(pattern is output for output in self._outputs)

@@ -12,6 +12,11 @@ from cutaway.record.layers.words import short_dtype, short_target
 from cutaway.record.nodes import target_name
 
 _LONG = 60
+_CASTS = ("_to_copy", "convert_element_type", "to", "type_as")
+_VIEWS = (
+    "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "contiguous", "clone",
+    "alias", "slice",
+)  # fmt: skip
 
 
 def named(node: fx.Node) -> str:
@@ -93,3 +98,11 @@ def same_op_elsewhere(pattern: Any, node: Any) -> str:
 def _bare(name: str) -> str:
     parts = name.split(".")
     return parts[1] if len(parts) >= 3 else parts[-1]
+
+
+def only_passes_on(target: Any) -> str:
+    """What an operator that computes nothing changes: "dtype", "shape", or "" for one that computes something."""
+    if isinstance(target, str):
+        return "shape" if target in _VIEWS else "dtype" if target in _CASTS else ""
+    name = _bare(target_name(target))
+    return "dtype" if name in _CASTS else "shape" if name in _VIEWS else ""

@@ -56,6 +56,14 @@ def names_in(condition: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\b[a-z]+\d+\b", condition)))
 
 
+def value_of(expression: str, values: Mapping[str, int]) -> int | None:
+    """The value of an expression of sizes; None when it cannot be told. Only arithmetic is evaluated."""
+    try:
+        return int(_value(ast.parse(as_python(expression), mode="eval").body, values))
+    except (SyntaxError, ValueError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
+        return None
+
+
 def holds(condition: str, values: Mapping[str, int]) -> bool | None:
     """Whether a condition holds; None when it cannot be told. Only comparisons and arithmetic are evaluated."""
     try:
