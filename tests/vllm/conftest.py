@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,14 @@ sys.path.insert(0, str(HERE))
 
 from vllm_runs import RUNS, Finished, Runner, older_vllm  # noqa: E402 - stands beside this file
 
+_RUNNER = pytest.StashKey[Runner]()
 NEEDED = ("vllm", "cutaway_demo_platform")
 SLOW = 900
 """A test may have to wait for a run that waits for others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = _missing()
     for item in items:
         if HERE not in item.path.parents:
             continue
@@ -33,17 +36,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)} (make env)"))
 
 
-@pytest.fixture(scope="session", name="runner")
-def _runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """Makes the runs, and begins at once with all that the chosen tests ask for."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begins at once with all runs that the chosen tests ask for: they go on while other tests run."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly or wanted.isdisjoint(RUNS) or _missing():
+        return
     kept = os.environ.get("TEST_RUNS")
-    runner = Runner(Path(kept) if kept else tmp_path_factory.mktemp("runs"))
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    runner = Runner(Path(kept) if kept else Path(tempfile.mkdtemp(prefix="cutaway-runs-")))
+    session.config.stash[_RUNNER] = runner
     for name in RUNS:
         if name in wanted and _version_missing(name) is None:
             runner.begin(name)
-    yield runner
-    runner.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    runner = session.config.stash.get(_RUNNER, None)
+    if runner is not None:
+        runner.close()
+        if not os.environ.get("TEST_RUNS"):
+            shutil.rmtree(runner.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", name="runner")
+def _runner(request: pytest.FixtureRequest) -> Runner:
+    return request.config.stash[_RUNNER]
+
+
+def _missing() -> list[str]:
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def _version_missing(name: str) -> str | None:

@@ -1,7 +1,7 @@
 """The runs of the real vLLM that the tests look at: what each is, and how it is made.
 
-A run takes half a minute and one core. Each is made once, in a process of its own, whichever tests ask for
-it, and those that the chosen tests ask for are begun before the first test, as many at a time as there are cores.
+A run takes half a minute and one core. Each is made once, in a process of its own, whichever tests ask for it. Those
+that the chosen tests ask for are begun before the first test of all, as many at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -155,6 +157,7 @@ class Runner:
         self.folder = folder
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         self._begun: dict[str, Future[Finished]] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def begin(self, name: str) -> None:
         """See that a run is made; the run whose cache it needs comes before it, so that no two wait for each other."""
@@ -171,7 +174,12 @@ class Runner:
         return self._begun[name].result()
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """End what still runs, with what it started."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._running):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        self._pool.shutdown()
 
     def _make(self, name: str) -> Finished:
         run = RUNS[name]
@@ -197,18 +205,24 @@ class Runner:
         command = [sys.executable, str(PROGRAM), str(folder / "facts.json"), *fork, *odd, str(GENERATE)]
         command += [*run.arguments.split(), *option, "--tokens-out", str(folder / "result.json")]
         with (folder / "log.txt").open("w") as log:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 env=_environment(run, folder, cache),
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                timeout=LIMIT,
-                check=False,
+                start_new_session=True,
             )
-        if done.returncode:
+            self._running.add(process)
+            try:
+                code = process.wait(LIMIT)
+            finally:
+                self._running.discard(process)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        if code:
             tail = "\n".join((folder / "log.txt").read_text().splitlines()[-40:])
-            raise RuntimeError(f"vLLM ended with {done.returncode}: {' '.join(command)}\n{tail}")
+            raise RuntimeError(f"vLLM ended with {code}: {' '.join(command)}\n{tail}")
 
 
 _JSON = ("cache_files.json", "result.json", "facts.json", "times.json")
