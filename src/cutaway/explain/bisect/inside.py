@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 
 from cutaway.dump.reader import Dump, load
+from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import CutawayError, ReplayError
 from cutaway.explain.bisect.crash import crash
 from cutaway.explain.bisect.finding import Finding
@@ -20,6 +22,8 @@ from cutaway.explain.bisect.slow import slow_pass, slow_piece
 from cutaway.explain.bisect.stages import Stage, Stages
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Progress
+from cutaway.explain.reproducer import Request, make_reproducer
+from cutaway.explain.reproducer.job import Fault
 from cutaway.explain.switches import EVERYWHERE, Errand, Place, Switches
 from cutaway.explain.trial import Judge, Observation, Setting, Trial, before
 from cutaway.replay.job import Answer
@@ -54,6 +58,7 @@ class Search:
     Attributes:
         trial, judge, part, budget, progress: as in `inside`.
         took: seconds of the longest trial so far.
+        folder: where a reproducer goes: that of the first trial.
     """
 
     trial: Trial
@@ -62,6 +67,7 @@ class Search:
     budget: Budget
     progress: Progress
     took: float = field(default=0.0, init=False)
+    folder: Path = field(default=Path(), init=False)
 
     def run(self) -> Finding:
         """Search."""
@@ -69,6 +75,7 @@ class Search:
         observation = self._observe("every piece against its eager graph", asked, record=True)
         if observation.outcome == "unusable":
             return Finding(self.part, unknown=(f"the trial could not be made: {observation.why}",))
+        self.folder = observation.folder
         seen = Seen.of(observation.folder)
         dump, why = _dump(observation)
         if observation.outcome in ("crash", "timeout"):
@@ -118,7 +125,7 @@ class Search:
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         in_float64 = "so it does in float64" if event.get("in_float64") else "in float64 it does not: an overflow"
-        return Finding(
+        finding = Finding(
             self.part,
             "nan",
             event["piece"],
@@ -204,7 +211,11 @@ class Search:
             self.progress.end("all of them are right", False)
             return self._code(finding, stages, event)
         self.progress.end(f"{stage.snapshot.selector} is the first that is wrong", True)
-        return _at_stage(finding, stage, stages)
+        spot = stage.spot
+        nodes = [one.name if one is not None else None for one in ((spot.before, spot.after) if spot else ())]
+        return self._reproduced(
+            _at_stage(finding, stage, stages), "pair", stages, [stage.before, stage.snapshot], nodes
+        )
 
     def _code(self, finding: Finding, stages: Stages, event: Event) -> Finding:
         """All graphs are right: it is Inductor's code."""
@@ -230,7 +241,40 @@ class Search:
             return finding.without("at which node its code parts from it")
         kernels = stages.kernels_of(spot.after.name)
         found = replace(finding.at_node(spot.after), kernel=kernels[0] if len(kernels) == 1 else None)
-        return found.without(f"which of the kernels {_listed(kernels)} it is") if len(kernels) > 1 else found
+        if len(kernels) > 1:
+            found = found.without(f"which of the kernels {_listed(kernels)} it is")
+        if where.startswith("in the process of the engine"):
+            return found.without("a reproducer: the fault does not show outside of the engine's process")
+        return self._reproduced(found, "compiled", stages, [stages.last], [spot.after.name])
+
+    def _reproduced(
+        self,
+        finding: Finding,
+        fault: Fault,
+        stages: Stages,
+        graphs: Sequence[Snapshot],
+        nodes: Sequence[str | None],
+    ) -> Finding:
+        """With a file that shows the fault, if one can be made."""
+        if not self.budget.allows(2 * REPLAY):
+            return finding.without("a reproducer: there was no time left")
+        self.progress.begin("a reproducer", REPLAY)
+        try:
+            request = Request(
+                fault=fault,
+                graphs=[stages.graph_of(one) for one in graphs],
+                output=str(self.folder / "reproducer.py"),
+                nodes=list(nodes),
+                header=[finding.sentence(), *(one.selector for one in graphs)],
+                seconds=min(45.0, self.budget.left / 4),
+            )
+            made = make_reproducer(request, min(150.0, max(REPLAY, self.budget.left / 2)))
+        except CutawayError as error:
+            self.progress.end("none that shows the fault")
+            return finding.without(f"a reproducer: {error}")
+        self.progress.end(f"{made.nodes} of {made.nodes_before} nodes", True)
+        told = f"{made.nodes} of {made.nodes_before} nodes show it in a process of their own"
+        return replace(finding, reproducer=Path(made.path)).with_evidence(told)
 
     def _errand(self, stages: Stages, event: Event) -> Replayed | None:
         """Compile the last graph within the engine's process, where an operator or a lowering may be another."""

@@ -172,10 +172,13 @@ class Stages:
 
     def errand(self) -> Job:
         """The same, to be done within the process of a trial."""
-        subject = Subject.of(self.last)
+        return Job(graphs=[self.graph_of(self.last)], compiled=True, memory=self.options.memory)
+
+    def graph_of(self, snapshot: Snapshot) -> Graph:
+        """A graph with the inputs that were kept, as a process that runs it takes it. Raises ReplayError."""
+        subject = Subject.of(snapshot)
         chosen = choose_inputs(subject, "recorded", {})
-        graph = Graph(subject.raw.text, subject.raw.title, chosen.sizes, chosen.saved)
-        return Job(graphs=[graph], compiled=True, memory=self.options.memory)
+        return Graph(subject.raw.text, subject.raw.title, chosen.sizes, chosen.saved)
 
     def told(self, job: Job, answer: Answer) -> Replayed:
         """What the answer to an errand says."""

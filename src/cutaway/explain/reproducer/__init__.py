@@ -1,0 +1,11 @@
+"""One Python file that shows a fault: the smallest graph found, its inputs, and nothing of the model.
+
+Request ──► child: program ──► shrink ──► write ──► reproducer.py (and .pt) ──► run: exit code 1
+"""
+
+from __future__ import annotations
+
+from cutaway.explain.reproducer.job import Made, Request
+from cutaway.explain.reproducer.make import make_reproducer, run_reproducer
+
+__all__ = ["Made", "Request", "make_reproducer", "run_reproducer"]

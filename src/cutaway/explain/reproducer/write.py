@@ -1,0 +1,203 @@
+"""A program as one Python file that runs without anything but torch (and what registers its operators)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import fx
+
+from cutaway.errors import ReplayError
+from cutaway.explain.reproducer.program import Program
+from cutaway.replay.compare import TOLERANCES
+
+_INLINE = 64
+
+_SEEDED = '''
+def seeded(shape, dtype, seed):
+    """Random numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+'''
+
+_COMPARE = '''
+def apart(name, wanted, found):
+    """Say how far two values are apart; whether that is too far."""
+    if not isinstance(wanted, torch.Tensor) or not isinstance(found, torch.Tensor):
+        return wanted != found
+    if wanted.shape != found.shape or wanted.dtype != found.dtype:
+        print(f"{name}: {wanted.dtype} {list(wanted.shape)} against {found.dtype} {list(found.shape)}")
+        return True
+    rtol, atol = TOLERANCES.get(wanted.dtype, (0.0, 0.0))
+    known = ~(wanted.isnan() & found.isnan())
+    error = (wanted.double() - found.double()).abs() - rtol * wanted.double().abs()
+    error = error.nan_to_num(nan=float("inf")).masked_fill(~known, 0.0)
+    if not error.numel() or float(error.max()) <= atol:
+        print(f"{name}: the same, within {rtol} and {atol}")
+        return False
+    place = int(error.argmax())
+    left, right = wanted.reshape(-1)[place].item(), found.reshape(-1)[place].item()
+    print(f"{name}: element {place} of {wanted.numel()} is {right!r} instead of {left!r}")
+    return True
+
+
+def copies(values):
+    return [value.clone() if isinstance(value, torch.Tensor) else value for value in values]
+
+
+def flat(result):
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+'''
+
+_PAIR = """
+def main():
+    inputs = example_inputs()
+    with torch.no_grad():
+        wanted, found = flat(before(*copies(inputs))), flat(after(*copies(inputs)))
+    wrong = [apart(f"result {place}", *pair) for place, pair in enumerate(zip(wanted, found))]
+    sys.exit(1 if any(wrong) else 0)
+"""
+
+_COMPILED = """
+def main():
+    inputs = example_inputs()
+    with torch.no_grad():
+        wanted = flat(graph(*copies(inputs)))
+        found = flat(torch.compile(graph, fullgraph=True, dynamic=False)(*copies(inputs)))
+    wrong = [apart(f"result {place}", *pair) for place, pair in enumerate(zip(wanted, found))]
+    sys.exit(1 if any(wrong) else 0)
+"""
+
+_NAN = """
+def main():
+    inputs = example_inputs()
+    with torch.no_grad():
+        results = flat(graph(*copies(inputs)))
+    before = sum(int(value.isnan().sum()) for value in inputs if isinstance(value, torch.Tensor))
+    after = [int(value.isnan().sum()) for value in results if isinstance(value, torch.Tensor)]
+    print(f"NaN: {before} in the inputs, {after} in the results")
+    sys.exit(1 if not before and any(after) else 0)
+"""
+
+_MAINS = {"pair": _PAIR, "compiled": _COMPILED, "crash": _COMPILED, "nan": _NAN}
+
+
+def write(program: Program, path: Path, header: Sequence[str], imports: Sequence[str], is_seeded: bool) -> None:
+    """Write a reproducer; large inputs go into a file beside it.
+
+    Args:
+        program: what to write.
+        path: the Python file.
+        header: what it says at its top.
+        imports: import statements for what registers its operators.
+        is_seeded: whether floats are random numbers by the place of the input.
+
+    Raises:
+        ReplayError: a graph that Python cannot say.
+    """
+    names = ("before", "after") if len(program.graphs) == 2 else ("graph",)
+    order = list(program.used())
+    functions, needed = [], set[str]()
+    for name, graph in zip(names, program.graphs, strict=True):
+        text, more = _function(name, graph, order)
+        functions.append(text)
+        needed |= more
+    made, kept = _inputs(program.used(), is_seeded)
+    beside = path.with_suffix(".pt")
+    if kept:
+        torch.save(kept, beside)
+    text = [
+        *(f"# {line}".rstrip() for line in header),
+        "#",
+        "# Exits with 1 when the fault shows.",
+        "import sys",
+        "from pathlib import Path" if kept else "",
+        "",
+        "import torch",
+        *sorted({*needed, *imports}),
+        "",
+        f"TOLERANCES = {TOLERANCES!r}" if program.fault != "nan" else "",
+        "",
+        *functions,
+        _SEEDED if any("seeded(" in line for line in made) else "",
+        "def example_inputs():",
+        f'    kept = torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)' if kept else "",
+        "    return [",
+        *(f"        {line},  # {name}" for name, line in zip(order, made, strict=True)),
+        "    ]",
+        "",
+        _COMPARE if program.fault != "nan" else _COMPARE[_COMPARE.index("def copies") - 1 :],
+        _MAINS[program.fault],
+        "",
+        'if __name__ == "__main__":',
+        "    main()",
+    ]
+    path.write_text(re.sub(r"\n{4,}", "\n\n\n", "\n".join(text)) + "\n")
+
+
+def _function(name: str, graph: fx.Graph, order: Sequence[str]) -> tuple[str, set[str]]:
+    """A graph as a function of all inputs, and the imports that it needs."""
+    code = graph.python_code("self")
+    (definition,) = (node for node in ast.parse(code.src).body if isinstance(node, ast.FunctionDef))
+    body = [ast.unparse(statement) for statement in definition.body]
+    if any("self." in line for line in body):
+        raise ReplayError("the graph holds another graph", "a function of its own cannot be written for it")
+    mine = [node.name for node in graph.find_nodes(op="placeholder")]
+    arguments = [argument.arg for argument in definition.args.args if argument.arg != "self"]
+    shown = dict(zip(mine, arguments, strict=True))
+    head = ", ".join(shown.get(one, one) for one in order)
+    lines = [f"def {name}({head}):", *(f"    {line}" for part in body for line in part.splitlines())]
+    return "\n".join([*lines, "", ""]), {_import(known, value) for known, value in code.globals.items()} - {""}
+
+
+def _import(name: str, value: Any) -> str:
+    if name == "torch":
+        return ""
+    if isinstance(value, ModuleType):
+        return f"import {value.__name__} as {name}"
+    if isinstance(value, float):
+        return f'{name} = float("{value}")'
+    home, known = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if home and known and "<" not in known and "." not in known:
+        return f"from {home} import {known}" + (f" as {name}" if known != name else "")
+    raise ReplayError(f"the graph calls {name}, which no import reaches")
+
+
+def _inputs(inputs: Mapping[str, Any], is_seeded: bool) -> tuple[list[str], dict[str, torch.Tensor]]:
+    """An expression for each input, and what goes into the file beside."""
+    made: list[str] = []
+    kept: dict[str, torch.Tensor] = {}
+    for seed, (name, value) in enumerate(inputs.items()):
+        if not isinstance(value, torch.Tensor):
+            made.append(repr(value))
+        elif is_seeded and value.is_floating_point() and value.device.type == "cpu":
+            made.append(f"seeded({tuple(value.shape)}, {value.dtype}, {seed})")
+        elif value.numel() <= _INLINE and value.is_contiguous():
+            made.append(_inline(value))
+        else:
+            kept[name] = value.cpu()
+            made.append(f"kept[{name!r}]" + (f".to({str(value.device)!r})" if value.device.type != "cpu" else ""))
+    return made, kept
+
+
+def _inline(value: torch.Tensor) -> str:
+    numbers = re.sub(r"\b(inf|nan)\b", r'float("\1")', repr(value.tolist()))
+    device = f", device={str(value.device)!r}" if value.device.type != "cpu" else ""
+    return f"torch.tensor({numbers}, dtype={value.dtype}{device})"
+
+
+def imports_of(text: str) -> list[str]:
+    """The imports of a raw file that register operators."""
+    found: list[str] = []
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and getattr(node, "module", None) != "torch":
+            line = ast.unparse(node)
+            if line not in ("import sys", "import torch") and not line.startswith("from torch import"):
+                found.append(line)
+    return found
