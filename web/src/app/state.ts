@@ -38,7 +38,10 @@ export function print(place: Place): string {
   const query = Object.keys(place.params)
     .filter((name) => place.params[name] !== "")
     .sort()
-    .map((name) => `${encode(name)}=${encode(place.params[name] as string)}`)
+    .map(
+      (name) =>
+        `${encode(name)}=${encode(place.params[name] as string).replace(/%(2F|7C)/g, decodeURIComponent)}`,
+    )
     .join("&");
   return `#/${parts.map(encode).join("/")}${query ? `?${query}` : ""}`;
 }
