@@ -35,11 +35,15 @@ export function placesOf(table: SearchTable, overview: Overview | null, steps: S
   const stages = stagesOf(table, steps);
   const order = new Map(stages.map((stage, at) => [stage, at]));
   const together = overview ? compiledTogether(overview) : new Map<string, Equal[]>();
-  const views = table.graphs.map(({ selectors }) => {
-    const places = selectors.map((selector) => placeOf(selector, order));
-    return viewsOf(places, together);
-  });
+  const places = table.graphs.map(({ selectors }) => selectors.map((selector) => placeOf(selector, order)));
+  const own = new Set(places.flat().map(rangeKey));
+  const views = places.map((each) => viewsOf(each, together, own));
   return { stages, views };
+}
+
+/** A piece and a range for which it has graphs itself. */
+function rangeKey({ compilation, piece, range }: Pick<Place, "compilation" | "piece" | "range">): string {
+  return `${compilation}/${piece}/${range}`;
 }
 
 function placeOf(selector: Selector, order: Map<string, number>): Place {
@@ -107,8 +111,8 @@ export function correspondence(ours: string[], theirs: string[]): Map<string, st
   return new Map(ours.map((layer, at) => [layer, theirs[at]!]));
 }
 
-/** The views of one graph: as it is, and under the layers of each equal piece. */
-function viewsOf(places: Place[], together: Map<string, Equal[]>): View[] {
+/** The views of one graph: as it is, and under the layers of each equal piece that has none for that range itself. */
+function viewsOf(places: Place[], together: Map<string, Equal[]>, has: ReadonlySet<string>): View[] {
   const pieces = new Map<string | null, Place[]>();
   for (const place of places) pieces.set(place.piece, [...(pieces.get(place.piece) ?? []), place]);
   const views: View[] = [];
@@ -117,9 +121,7 @@ function viewsOf(places: Place[], together: Map<string, Equal[]>): View[] {
     const equal = piece === null ? [] : (together.get(`${first.compilation}/${piece}`) ?? []);
     views.push({ piece, change: null, places: own });
     for (const each of equal) {
-      // What such a piece has itself, it is seen by; what it was compiled with, it is seen by for the rest.
-      const itself = new Set((pieces.get(each.piece) ?? []).map((place) => `${place.range}/${place.stage}`));
-      const rest = own.filter((place) => !itself.has(`${place.range}/${place.stage}`));
+      const rest = own.filter((place) => !has.has(rangeKey({ ...place, piece: each.piece })));
       if (rest.length) views.push({ piece: each.piece, change: each.change, places: rest });
     }
   }

@@ -22,8 +22,8 @@ export interface LineMark {
   /** First and last line, from 1 on. */
   line: number;
   end: number;
-  /** Colours, 0 … 9, of what it stems from. */
-  hues: readonly number[];
+  /** Colours of what it stems from: 0 … 9, or as CSS has them. */
+  hues: readonly (number | string)[];
   title: string;
   lit: boolean;
   /** Softly lit, while the mouse is over what belongs to it. */
@@ -74,7 +74,7 @@ function decorated(state: EditorState, marks: ReadonlyMap<number, LineMark>): De
 
 /** Bars in the colours of what a line stems from. */
 class Bars extends GutterMarker {
-  constructor(readonly hues: readonly number[]) {
+  constructor(readonly hues: LineMark["hues"]) {
     super();
   }
 
@@ -87,7 +87,7 @@ class Bars extends GutterMarker {
     bars.className = "cm-bars";
     for (const hue of this.hues.slice(0, 4)) {
       const bar = bars.appendChild(document.createElement("i"));
-      bar.style.background = `var(--kind-${hue})`;
+      bar.style.background = typeof hue === "string" ? hue : `var(--kind-${hue})`;
     }
     return bars;
   }

@@ -4,7 +4,7 @@ import { rangeWords } from "../app/selectors";
 import type { CompilationSummary, Selector, Step } from "../data/types";
 
 export type TextRow =
-  | { kind: "piece"; key: string; name: string; label: string; pieceKind: number }
+  | { kind: "piece"; key: string; name: string; label: string }
   | {
       kind: "text";
       key: string;
@@ -40,7 +40,6 @@ export function textRows(compilation: CompilationSummary, steps: readonly Step[]
         key: step.piece,
         name: step.piece,
         label: piece?.label ?? "",
-        pieceKind: piece?.kind ?? 0,
       });
       last = step.piece;
     }
