@@ -25,6 +25,8 @@ def register() -> None:
         _activate(path)
     else:
         _watch_configuration()
+    if os.environ.get("CUTAWAY_TRIAL_OFF"):  # a trial of `cutaway isolate`
+        import_module("cutaway.vllm.rungs").install()
     if os.environ.get("CUTAWAY_SWITCHES"):  # a trial of `cutaway isolate`
         import_module("cutaway.vllm.switches").install()
 

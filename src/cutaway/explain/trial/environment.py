@@ -18,7 +18,14 @@ IN_TRIAL = "CUTAWAY_IN_TRIAL"
 DUMP = "dump"
 """The folder of a trial's recording, in the trial's own."""
 
-_NOT_OURS = ("CUTAWAY_DUMP", "CUTAWAY_RUN", "CUTAWAY_SAVE_INPUTS", "CUTAWAY_SWITCHES", "VLLM_DEBUG_DUMP_PATH")
+_NOT_OURS = (
+    "CUTAWAY",
+    "CUTAWAY_DUMP",
+    "CUTAWAY_RUN",
+    "CUTAWAY_SAVE_INPUTS",
+    "CUTAWAY_SWITCHES",
+    "VLLM_DEBUG_DUMP_PATH",
+)
 _OF_COMPILER = {"cuda_graphs": "cuda_graphs", "passes": "passes", "inductor": "inductor", "compile": "compile"}
 
 

@@ -144,14 +144,14 @@ class Runner(ABC):
     def crash(self, folder: Path, ended: Ended) -> Observation:
         """The observation of a process that did not end well, as far as its log tells."""
         log = folder / "log.txt"
-        text = _text(log)
+        text = text_of(log)
         if ended.code is None:
             return Observation("timeout", folder, seconds=ended.seconds, why=f"stopped after {self.limit:g} s")
         signature = signature_of(text, ended.signal, ended.code)
         return Observation("crash", folder, None, signature, ended.seconds, why=last_lines(log, 3))
 
 
-def _text(log: Path) -> str:
+def text_of(log: Path) -> str:
     """The log, or the end of a long one."""
     try:
         with log.open("rb") as file:
