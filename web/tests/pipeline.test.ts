@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { CompilationSummary, DifferenceRow, LayerRow, Step } from "../src/data/types";
 import { Outline, shown, unify } from "../src/pipeline/fold";
-import { lines, listed, neighbour, resolve } from "../src/pipeline/steps";
+import { lines, listed, neighbour, resolve, within } from "../src/pipeline/steps";
 import { marks } from "../src/pipeline/tokens";
 
 describe("words that differ", () => {
@@ -175,6 +175,19 @@ describe("the list of steps", () => {
   ])("is found for %s", (at, piece, range, selector) => {
     const here = resolve(at, compilation, steps);
     expect([here.piece, here.range, here.step?.selector.slice(2)]).toEqual([piece, range, selector]);
+  });
+
+  it.each([
+    ["c/captured", "piece_02/1_16"],
+    ["c/piece_02/range_8_8/b", "piece_04/8_8"],
+    ["c/piece_02/range_1_16/b", undefined],
+    ["c/captured", undefined],
+  ])("is looked at in a list, which is found again: %s in %s", (at, list) => {
+    const here = resolve(at, compilation, steps, list);
+    expect(here.step?.selector).toBe(at);
+    if (list) expect(`${here.piece}/${here.range}`).toBe(list);
+    const printed = within(here.step as Step, here.piece, here.range, "8_8");
+    expect(printed).toBe(list ?? null);
   });
 
   it("hides passes that changed nothing, save the one that is looked at", () => {

@@ -12,24 +12,42 @@ export interface Here {
   step: Step | null;
 }
 
-/** Finds what a place in the URL means: a step, a compilation, a piece or a range; whatever is left out is chosen. */
-export function resolve(at: Selector, compilation: CompilationSummary, steps: readonly Step[]): Here {
+/**
+ * Finds what a place in the URL means: a step, a compilation, a piece or a range; whatever is left out is chosen.
+ *
+ * `within` is the list that a step is looked at in, where it is not its own: a step of the whole graph on the way to a
+ * piece, a pass of an equal piece. `within()` prints it.
+ */
+export function resolve(
+  at: Selector,
+  compilation: CompilationSummary,
+  steps: readonly Step[],
+  within?: string,
+): Here {
   const name = compilation.name;
   const exact = steps.find((step) => step.selector === at);
-  if (exact) {
-    const piece = exact.piece;
-    const range =
-      exact.range ?? (piece ? rangesOf(steps, compiledWith(compilation, piece))[0] : undefined) ?? null;
-    return { compilation: name, piece, range, step: exact };
-  }
-  const rest = at.startsWith(`${name}/`) ? at.slice(name.length + 1).split("/") : [];
-  const wanted = compilation.pieces.find((piece) => piece.name === rest[0]);
-  const piece = wanted?.name ?? (rest.length ? null : (busiest(compilation)?.name ?? null));
+  const [inPiece, inRange] = (within ?? "").split("/");
+  const rest = exact || !at.startsWith(`${name}/`) ? [] : at.slice(name.length + 1).split("/");
+  const wanted = compilation.pieces.find((piece) => piece.name === (inPiece || rest[0]));
+  let piece = wanted?.name ?? null;
+  if (!wanted && exact) piece = exact.piece;
+  else if (!wanted && rest.length === 0) piece = busiest(compilation)?.name ?? null;
   const ranges = piece ? rangesOf(steps, compiledWith(compilation, piece)) : [];
-  const asked = rest[1]?.replace(/^range_/, "");
+  const asked = inRange || exact?.range || rest[1]?.replace(/^range_/, "");
   const range = ranges.find((each) => each === asked) ?? ranges[0] ?? null;
   const list = listed(compilation, steps, piece, range);
-  return { compilation: name, piece, range, step: first(list, piece) };
+  return { compilation: name, piece, range, step: exact ?? first(list, piece) };
+}
+
+/** What `resolve` needs besides the step's selector to find the same list again; null: nothing. */
+export function within(
+  step: Step,
+  piece: string | null,
+  range: string | null,
+  usual: string | null,
+): string | null {
+  const own = step.piece === piece && (step.range ?? usual) === range;
+  return own || piece === null ? null : `${piece}${range === null ? "" : `/${range}`}`;
 }
 
 /** The piece whose passes are shown: an equal one was compiled once. */
