@@ -204,7 +204,7 @@ export function openToStart(tree: Tree, drawing: Drawing, filter: Filter, budget
       more += slots.length - 1;
       for (const slot of slots) if (typeof slot !== "number" && slot.length === 1) inner.push(slot[0]!);
     }
-    const only = level[0] === tree.root || (level.length === 1 && shown <= 3);
+    const only = level[0] === tree.root || (level.length === 1 && level[0]!.depth === 1);
     if (!only && shown + more > budget) break;
     for (const layer of level) if (layer !== tree.root) open.add(layer.id);
     shown += more;

@@ -51,7 +51,7 @@ function short(type: string): string {
 export function stackName(layers: readonly Layer[]): string {
   const first = plain(layers[0]!.label, 40);
   const last = layers[layers.length - 1]!;
-  if (layers.length === 1) return first;
+  if (layers.length === 1) return layers[0]!.kind === "part" ? plain(layers[0]!.label, 60) : first;
   const end = /\d+(?=\D*$)/.exec(last.label)?.[0] ?? plain(last.label, 40);
   return first.replace(/(\d+)(?=\D*$)/, `$1–${end}`);
 }

@@ -2,7 +2,7 @@
 
 import { alike } from "./alike";
 import type { Drawing } from "./items";
-import { plain } from "./words";
+import { count, plain } from "./words";
 
 export interface Layer {
   id: number;
@@ -70,7 +70,7 @@ export function buildTree(drawing: Drawing): Tree {
   }
   for (const item of drawing.items) place(item.index);
   alike(tree, drawing);
-  for (const layer of [...tree.layers]) cutLong(tree, layer, drawing);
+  for (const layer of [...tree.layers]) cutLong(tree, layer);
   return tree;
 }
 
@@ -99,20 +99,13 @@ function register(tree: Tree, layer: Layer, name: string): void {
   tree.layers.push(layer);
 }
 
-function cutLong(tree: Tree, layer: Layer, drawing: Drawing): void {
+function cutLong(tree: Tree, layer: Layer): void {
   while (slots(layer) > MOST_CHILDREN) {
     const parts: Layer[] = [];
     for (let start = 0; start < layer.children.length; start += PART) {
       const children = layer.children.slice(start, start + PART);
-      const part = newLayer(
-        tree.layers.length,
-        layer,
-        layer.fqn,
-        "",
-        `${start + 1}–${start + children.length}`,
-      );
+      const part = newLayer(tree.layers.length, layer, layer.fqn, "", nameOf(children));
       part.kind = "part";
-      part.label = `${firstName(children, drawing)} … ${firstName([...children].reverse(), drawing)}`;
       part.children = children;
       register(tree, part, `${layer.key}/${start + 1}–${start + children.length}`);
       for (const child of children) {
@@ -148,11 +141,26 @@ function slots(layer: Layer): number {
   return single + runs.size;
 }
 
-function firstName(children: (Layer | number)[], drawing: Drawing): string {
-  const first = children[0];
-  if (first === undefined) return "";
-  if (typeof first !== "number") return plain(first.label, 24);
-  return plain(drawing.items[first]!.node.name, 24);
+/** `nodes 1–100`, or the first and the last of layers. */
+function nameOf(children: (Layer | number)[]): string {
+  const first = children[0]!;
+  const last = children[children.length - 1]!;
+  if (
+    typeof first !== "number" &&
+    typeof last !== "number" &&
+    first.kind === "layer" &&
+    last.kind === "layer"
+  ) {
+    return `${plain(first.label, 24)} … ${plain(last.label, 24)}`;
+  }
+  return `nodes ${count(edge(first, 0) + 1)}–${count(edge(last, -1) + 1)}`;
+}
+
+/** The first or the last item in a child. */
+function edge(child: Layer | number, at: 0 | -1): number {
+  let found: Layer | number | undefined = child;
+  while (found !== undefined && typeof found !== "number") found = found.children.at(at);
+  return found ?? 0;
 }
 
 /** All items below a layer, in order. */

@@ -24,7 +24,7 @@ function made(graph = stackOf(30)) {
 describe("folding", () => {
   test("layers that are alike are one stack, the one that differs stands alone", () => {
     const { drawing, tree } = made();
-    const open = openToStart(tree, drawing, FILTER, 4);
+    const open = openToStart(tree, drawing, FILTER, 3);
     const visible = see(drawing, tree, { open, apart: new Set() }, FILTER);
     const titles = visible.shown.slice(1).map((shown) => labelOf(shown, drawing).title);
     expect(titles).toEqual(["x", "Model", "layers.0", "layers.1–29", "output"]);
