@@ -90,7 +90,7 @@ def _one(subject: Subject, options: Options, compiled: bool) -> Replayed:
         seed=options.seed,
         inputs=len(subject.raw.inputs),
         recorded=tuple(chosen.recorded),
-        notes=(*chosen.notes, *_stand_ins(subject)),
+        notes=(*chosen.notes, *_not_as_it_was(subject)),
         results=[(place, name) for place, name in enumerate(subject.raw.results)] if compiled else [],
     )
 
@@ -121,7 +121,7 @@ def _two(reference: Subject, subject: Subject, options: Options) -> Replayed:
         seed=options.seed,
         inputs=len(reference.raw.inputs),
         recorded=tuple(chosen.recorded),
-        notes=(*chosen.notes, *pairs.notes, *_stand_ins(reference, subject), *_left_out(answer)),
+        notes=(*chosen.notes, *pairs.notes, *_not_as_it_was(reference, subject), *_left_out(answer)),
         results=_places(pairs, subject),
     )
 
@@ -139,9 +139,12 @@ def _can_run(subject: Subject) -> None:
         raise ReplayError(f"{subject.name} cannot be run in another process", why, "choose another stage or piece")
 
 
-def _stand_ins(*subjects: Subject) -> list[str]:
+def _not_as_it_was(*subjects: Subject) -> list[str]:
+    """What is not as it was: files that were edited, and operators that need the engine."""
+    edited = [f"{subject.raw.title} was changed since it was recorded" for subject in subjects if subject.edited]
     names = dict.fromkeys(name for subject in subjects for name in subject.raw.stand_ins)
-    return [f"zeros stand in for {', '.join(names)}: it runs only inside the engine"] if names else []
+    zeros = [f"zeros stand in for {', '.join(names)}: it runs only inside the engine"] if names else []
+    return edited + zeros
 
 
 def _left_out(answer: Answer) -> list[str]:

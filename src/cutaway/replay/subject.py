@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import Node, NodeTable, Source
@@ -36,18 +37,22 @@ class Subject:
         name: its selector, or its file's name.
         raw: its file, read.
         snapshot: None for a file that lies in no dump.
+        edited: somebody has changed its file in the dump since it was recorded.
     """
 
     name: str
     raw: RawGraph = field(repr=False)
     snapshot: Snapshot | None = field(default=None, repr=False)
+    edited: bool = False
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Subject:
         """The graph of a snapshot. Raises DumpError, ReplayError."""
         owner = snapshot.owner
-        path = next((file.path for file in owner.files if file.kind == "raw"), owner.selector)
-        return cls(snapshot.selector, read_raw(snapshot.raw, path), snapshot)
+        text = snapshot.raw
+        file = next(file for file in owner.files if file.kind == "raw")
+        edited = blake2b(text.encode(), digest_size=16).hexdigest() != file.digest
+        return cls(snapshot.selector, read_raw(text, file.path), snapshot, edited)
 
     @property
     def dump(self) -> Dump | None:
