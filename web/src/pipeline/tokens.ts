@@ -46,6 +46,13 @@ export function marks(before: string, after: string): [Span[], Span[]] {
   return [left, right];
 }
 
+/** Whether most of a line is in the other one, too. */
+export function alike(spans: readonly Span[], text: string): boolean {
+  let kept = 0;
+  for (const span of spans) if (!span.marked) kept += span.text.length;
+  return kept * 3 >= text.length * 2;
+}
+
 function words(text: string): string[] {
   return text.match(/[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu) ?? [];
 }
