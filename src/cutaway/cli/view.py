@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 import webbrowser
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -43,14 +44,13 @@ def view(
     token = secrets.token_urlsafe(24)
     number: int = listening.getsockname()[1]
     url = f"http://127.0.0.1:{number}/?token={token}"
-    if as_json:
-        sys.stdout.write(json.dumps({"url": url, "port": number, "token": token, "pid": os.getpid()}) + "\n")
-    else:
-        sys.stdout.write(_words(url, number))
-    sys.stdout.flush()
-    if open_page:
-        webbrowser.open(url)
-    serve(make_app(library, token), listening)
+    said = {"url": url, "port": number, "token": token, "pid": os.getpid()}
+    with suppress(KeyboardInterrupt):  # that is how it ends
+        sys.stdout.write(json.dumps(said) + "\n" if as_json else _words(url, number))
+        sys.stdout.flush()
+        if open_page:
+            webbrowser.open(url)
+        serve(make_app(library, token), listening)
     return 0
 
 

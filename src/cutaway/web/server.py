@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from types import FrameType
 from typing import TypeVar
 
 import anyio
@@ -67,7 +68,9 @@ def make_app(library: Library, token: str, page: Path = PAGE) -> Starlette:
         Route("/api/{path:path}", served.data),
         Route("/{path:path}", served.nothing),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, token=token)], lifespan=served.lifespan)
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, token=token)], lifespan=served.lifespan)
+    app.state.listeners = served.listeners
+    return app
 
 
 class _Served:
@@ -77,7 +80,7 @@ class _Served:
         self._library = library
         self._page = page
         self._answers = Answers(library)
-        self._listeners = Listeners()
+        self.listeners = Listeners()
         self._lock = Lock()
 
     @asynccontextmanager
@@ -86,9 +89,9 @@ class _Served:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._in_thread, self._answers.prepare)
             look = partial(self._alone, self._answers.read_on)
-            tasks.start_soon(follow, changes(self._library.path), look, self._listeners)
+            tasks.start_soon(follow, changes(self._library.path), look, self.listeners)
             yield
-            self._listeners.tell()
+            self.listeners.end()
             tasks.cancel_scope.cancel()
 
     def _alone(self, do: Callable[[], T]) -> T:
@@ -122,22 +125,22 @@ class _Served:
 
     async def events(self, request: Request) -> Response:
         """Answers with an event whenever more of the dump was read, for as long as the other side listens."""
-        if self._listeners.count >= LISTENERS:
+        if self.listeners.count >= LISTENERS:
             return refused(503, "too many pages listen", "", "close some")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(self._told(), media_type="text/event-stream", headers=headers)
 
     async def _told(self) -> AsyncIterator[str]:
-        self._listeners.count += 1
+        self.listeners.count += 1
         try:
-            seen = self._listeners.version
+            seen = self.listeners.version
             yield "retry: 2000\n\n: listening\n\n"
-            while True:
-                version = await self._listeners.wait(seen, BEAT)
+            while not self.listeners.ended:
+                version = await self.listeners.wait(seen, BEAT)
                 yield f'event: change\ndata: {{"version": {version}}}\n\n' if version != seen else ": nothing new\n\n"
                 seen = version
         finally:
-            self._listeners.count -= 1
+            self.listeners.count -= 1
 
     async def nothing(self, _: Request) -> Response:
         """There is nothing else."""
@@ -178,12 +181,23 @@ def listen(port: int) -> socket.socket:
     return found
 
 
+class _Server(uvicorn.Server):
+    """Lets those who listen for events go when it is told to stop; it would wait for them."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.listeners.end()  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
+        super().handle_exit(sig, frame)
+
+
 def serve(app: Starlette, listening: socket.socket) -> None:
     """Answer requests until the process is told to stop.
 
     Args:
         app: from `make_app`.
         listening: from `listen`.
+
+    Raises:
+        KeyboardInterrupt: it was told so by Ctrl-C.
     """
     config = uvicorn.Config(
         app,
@@ -198,8 +212,6 @@ def serve(app: Starlette, listening: socket.socket) -> None:
     gc.enable()  # commands do without; a server runs long
     gc.freeze()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
+        _Server(config).run(sockets=[listening])
     finally:
         listening.close()

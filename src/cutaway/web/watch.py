@@ -52,17 +52,26 @@ class Listeners:
         self._waiting: set[anyio.Event] = set()
         self.count = 0
         self.version = 0
+        self.ended = False
 
     def tell(self) -> None:
         """Wake all of them."""
         self.version += 1
+        self._wake()
+
+    def end(self) -> None:
+        """Let all of them go."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
         for event in self._waiting:
             event.set()
         self._waiting.clear()
 
     async def wait(self, seen: int, seconds: float) -> int:
         """Wait until there is another version than `seen`, but not longer than some seconds; returns the version."""
-        if self.version == seen:
+        if self.version == seen and not self.ended:
             event = anyio.Event()
             self._waiting.add(event)
             with anyio.move_on_after(seconds):

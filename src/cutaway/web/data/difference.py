@@ -10,6 +10,9 @@ from cutaway.web.data.beside import beside
 from cutaway.web.data.process import Process
 from cutaway.web.data.words import cut
 
+MOST = 60_000
+"""So many nodes do two graphs have together that are compared while somebody waits for it."""
+
 
 def step_difference(process: Process, selector: str) -> shapes.Difference:
     """What a step changed: its graph against the one before it; nothing, for a pass that changed nothing.
@@ -32,7 +35,19 @@ def step_difference(process: Process, selector: str) -> shapes.Difference:
 
 
 def difference(before: Snapshot, after: Snapshot) -> shapes.Difference:
-    """The difference of any two graphs, of one process or of two. Raises DumpError."""
+    """The difference of any two graphs, of one process or of two.
+
+    Raises:
+        DumpError: a graph cannot be read.
+        UsageError: they are too large.
+    """
+    nodes = before.node_count + after.node_count
+    if before.graph != after.graph and nodes > MOST:
+        raise UsageError(
+            f"{after.selector!r} is too large to be compared while you wait",
+            f"the two graphs have {nodes} nodes together, and {MOST} take some 20 seconds",
+            f"`cutaway diff DUMP {before.selector} {after.selector}` takes its time",
+        )
     found = diff(before, after)
     part = found.parts[0]
     places = [place for rewrite in found.rewrites for place in rewrite.places]
