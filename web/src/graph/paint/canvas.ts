@@ -66,6 +66,12 @@ export function paint(
   }
   const { boxes, visible } = scene;
   const faint = look.found !== null || look.lit !== null;
+  const beside = new Set([
+    ...(look.near?.inputs ?? []),
+    ...(look.near?.readers ?? []),
+    look.hover,
+    look.focus,
+  ]);
   for (let at = 1; at < boxes.length; at++) {
     if (visible.shown[at]!.kind === "open" && sees(bounds, boxes[at]!)) {
       paintOpen(pen, boxes[at]!, visible.shown[at]!);
@@ -79,7 +85,7 @@ export function paint(
   }
   for (let at = 1; at < boxes.length; at++) {
     if (visible.shown[at]!.kind === "open" || !sees(bounds, boxes[at]!)) continue;
-    ctx.globalAlpha = faint && !look.found?.[at] && !look.lit?.[at] ? 0.38 : 1;
+    ctx.globalAlpha = faint && !look.found?.[at] && !look.lit?.[at] ? (beside.has(at) ? 0.8 : 0.42) : 1;
     paintLeaf(pen, scene, look, at, boxes[at]!);
   }
   ctx.globalAlpha = 1;

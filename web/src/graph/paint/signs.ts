@@ -43,7 +43,7 @@ function badge(pen: Pen, box: Box, text: string, colour: string): void {
   ctx.roundRect(x, y, width, 17 * size, 8.5 * size);
   ctx.fillStyle = colour;
   ctx.fill();
-  ctx.fillStyle = theme.background;
+  ctx.fillStyle = colour === theme.lit ? "#1b1b12" : theme.background;
   ctx.textBaseline = "middle";
   ctx.fillText(text, x + (width - ctx.measureText(text).width) / 2, y + 9 * size);
 }
