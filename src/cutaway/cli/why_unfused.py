@@ -43,8 +43,8 @@ def unfused(
 
     For those who look for fusions to write. Counted are values that one kernel writes to memory and another reads,
     where nothing stands between the two (no product of matrices, attention or communication that needs the one and is
-    needed by the other). Layers that are alike are shown once. Whether a kernel could be written, and would be faster, is not
-    said: only what it would not have to move. Only what was recorded is read.
+    needed by the other). Layers that are alike are shown once. Whether a kernel could be written, and would be faster,
+    is not said: only what it would not have to move. Only what was recorded is read.
 
     Exits 1 when there are such chains.
     """

@@ -204,7 +204,7 @@ class Comparison:
         self._say("op", text, about, wanted=wanted, found=called(node) if about is node else found, part=wanted)
 
     def _something_between(self, pattern: Any, node: Any, user: fx.Node | None) -> bool:
-        """Whether all that is amiss is a cast or a view, in the graph or in the pattern; it is told, and passed over."""
+        """Whether all that is amiss is a cast or a view, in the graph or in the pattern; it is told and passed over."""
         below, kind = node, ""
         while isinstance(below, fx.Node) and (changes := only_passes_on(below.target)) and below.args:
             kind = "dtype" if "dtype" in (kind, changes) else changes

@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.layers.words import short_dtype
 
 _MODULES = ("operator", "math", "torch")  # where a function that is no operator of torch's may come from
 _MANY = 4096
@@ -80,6 +81,8 @@ class Rebuilt:
                 _put(root, target, torch.nn.Module())
             node = graph.create_node(row["op"], target, args, kwargs, name=row["name"])
             node.meta["cutaway_name"] = row["name"]
+            if row.get("dtype") and row.get("shape") is not None:
+                node.meta["cutaway_type"] = f"{short_dtype(row['dtype'])}[{', '.join(map(str, row['shape']))}]"
             value = self._value(row)
             if value is not None:
                 node.meta["val"] = value

@@ -138,7 +138,7 @@ def _of(found: Any, name: str, vllm: dict[str, Any] | None) -> Source:
     if isinstance(found, matcher.PatternExpr):
         return Source([Pattern(name, found, lambda _match, _node: [])], [name])
     if isinstance(found, (matcher.PatternMatcherPass, matcher.PatternEntry)):
-        return _known(Source(list(_patterns([found]))), found, name)
+        return _known(Source(list(patterns_in([found]))), found, name)
     if isinstance(found, (list, tuple)):
         parts = [_of(part, f"{name}.{index}", vllm) for index, part in enumerate(found)]
         return Source(
@@ -149,7 +149,7 @@ def _of(found: Any, name: str, vllm: dict[str, Any] | None) -> Source:
         if hasattr(found, "__dict__")
         else []
     )
-    source = _known(Source(list(_patterns(held))), found, name)
+    source = _known(Source(list(patterns_in(held))), found, name)
     if not held and callable(found):
         source.run = found
         source.around = lambda least, most: _context_of(found, least, most)
@@ -222,7 +222,7 @@ def _of_fusion(fusion: Fusion) -> Pattern:
     return Pattern(fusion.name, fusion.expression(), check)
 
 
-def _patterns(held: Iterable[Any]) -> Iterator[Pattern]:
+def patterns_in(held: Iterable[Any]) -> Iterator[Pattern]:
     """Each entry once, though it is registered for every overload that its last call may be."""
     matcher = torch_internals.pattern_matcher()
     entries: dict[int, Any] = {}

@@ -14,8 +14,8 @@ from cutaway.record.nodes import target_name
 _LONG = 60
 _CASTS = ("_to_copy", "convert_element_type", "to", "type_as")
 _VIEWS = (
-    "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "contiguous", "clone",
-    "alias", "slice",
+    "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "contiguous",
+    "clone", "alias", "slice",
 )  # fmt: skip
 
 
@@ -35,12 +35,14 @@ def called(what: Any) -> str:
 
 def typed(node: fx.Node) -> str:
     """A node's dtype and sizes, such as ``f32[2, 256]``; empty when unknown or several."""
+    known = node.meta.get("cutaway_type")  # with the dump's names of the sizes
+    if known is not None:
+        return str(known)
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
         return ""
     dtype = short_dtype(str(value.dtype).removeprefix("torch."))
-    sizes = [str(torch_internals.expression(size)) for size in value.shape]
-    return f"{dtype}[{', '.join(sizes)}]"
+    return f"{dtype}[{', '.join(map(str, value.shape))}]"
 
 
 def shown(value: Any) -> str:

@@ -56,20 +56,27 @@ def names_in(condition: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\b[a-z]+\d+\b", condition)))
 
 
+_CANNOT = (SyntaxError, ValueError, KeyError, ZeroDivisionError, OverflowError, RecursionError)
+
+
 def value_of(expression: str, values: Mapping[str, int]) -> int | None:
     """The value of an expression of sizes; None when it cannot be told. Only arithmetic is evaluated."""
     try:
-        return int(_value(ast.parse(as_python(expression), mode="eval").body, values))
-    except (SyntaxError, ValueError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
+        return int(_value(_parsed(expression), values))
+    except _CANNOT:
         return None
 
 
 def holds(condition: str, values: Mapping[str, int]) -> bool | None:
     """Whether a condition holds; None when it cannot be told. Only comparisons and arithmetic are evaluated."""
     try:
-        return bool(_value(ast.parse(as_python(condition), mode="eval").body, values))
-    except (SyntaxError, ValueError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
+        return bool(_value(_parsed(condition), values))
+    except _CANNOT:
         return None
+
+
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(as_python(text), mode="eval").body
 
 
 def _value(node: ast.expr, values: Mapping[str, int]) -> int | bool:
@@ -92,11 +99,11 @@ def _value(node: ast.expr, values: Mapping[str, int]) -> int | bool:
 
 def left_of(condition: str, symbol: str) -> str:
     """What a condition on one size leaves of it, in words; empty when that cannot be told."""
-    found = [holds(condition, {symbol: size}) for size in range(1, LARGEST + 1)]
-    if None in found:
+    try:
+        tree = _parsed(condition)
+        return _in_words([size for size in range(1, LARGEST + 1) if _value(tree, {symbol: size})])
+    except _CANNOT:
         return ""
-    sizes = [size for size, fits in enumerate(found, 1) if fits]
-    return _in_words(sizes)
 
 
 def _in_words(sizes: list[int]) -> str:
