@@ -175,7 +175,7 @@ class VllmHands:
     def _configure(self, original: Callable[..., Any], manager: Any, config: Any) -> None:
         original(manager, config)
         manager.passes = [self._gated(one) for one in manager.passes]
-        for name in ("post_cleanup", "clone_elimination"):
+        for name in ("post_cleanup", "ir_lowering", "clone_elimination", "fix_functionalization"):
             if hasattr(manager, name):
                 setattr(manager, name, self._gated(getattr(manager, name)))
 
@@ -184,8 +184,7 @@ class VllmHands:
         manager.passes[-1] = self._gated(manager.passes[-1])
 
     def _gated(self, one: Any) -> Any:
-        name = _name_of(one)
-        return one if name in _ALWAYS or isinstance(one, _GatedPass) else _GatedPass(one, name, self.hands.gate)
+        return one if isinstance(one, _GatedPass) else _GatedPass(one, _name_of(one), self.hands.gate)
 
     def _prefer(self, config: Any) -> None:
         """Before priorities come into force, put those in that are asked for."""
@@ -223,8 +222,11 @@ class _GatedPass:
         self.gate = gate
 
     def __call__(self, graph: fx.Graph) -> None:
-        if not self.gate.lets(self.pass_name):
-            return
+        with self.gate.run(self.pass_name, self.pass_name in _ALWAYS) as is_let:
+            if is_let:
+                self._run(graph)
+
+    def _run(self, graph: fx.Graph) -> None:
         if hasattr(self.one, "pass_name"):
             self.one(graph)
             return

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from torch import fx, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compiler"))
 
-import models  # noqa: E402
+import models
 
-import cutaway  # noqa: E402
-from cutaway.compiler.build.inductor import InductorCompiler  # noqa: E402
-from cutaway.compiler.link.assembler import assemble  # noqa: E402
-from cutaway.ops import register_op  # noqa: E402
+import cutaway
+from cutaway.compiler.build.inductor import InductorCompiler
+from cutaway.compiler.link.assembler import assemble
+from cutaway.ops import register_op
 
 SPLITTING = models.SPLITTING
 CONFIG: dict[str, Any] = {"splitting_ops": SPLITTING, "compile_ranges": ((1, 16), (17, 64)), "max_batch": 64}
@@ -39,7 +40,7 @@ def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
 
 @scaled.register_impl("quick", supported=True)
 def _quick(x: torch.Tensor, factor: float) -> torch.Tensor:
-    return torch.where(torch.tensor(x.shape[0] > 24), x * (factor + 0.5), x * factor)
+    return x * factor + x * 0.5 * (x.shape[0] // 25)  # wrong from 25 rows on
 
 
 class Scaled(nn.Module):
@@ -118,12 +119,12 @@ def swapped(code: str) -> str:
 
 
 def swap_arguments() -> None:
-    backend = sys.modules["cutaway.compiler.backend"]
+    backend = import_module("cutaway.compiler.backend")
 
     def wrong(plan: Any, *args: Any, **kwargs: Any) -> Any:
         return assemble(replace(plan, code=swapped(plan.code)), *args, **kwargs)
 
-    backend.assemble = wrong  # type: ignore[attr-defined]
+    backend.assemble = wrong
 
 
 def reuse_inputs() -> None:

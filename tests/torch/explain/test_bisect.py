@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from cutaway.explain.bisect import Finding, inside
 from cutaway.explain.budget import Budget
 from cutaway.explain.trial import Observation, Setting, Signature
@@ -102,7 +100,7 @@ def test_a_pass_that_is_wrong_in_one_layer(tmp_path: Path) -> None:
     found = look("wrong_pass", tmp_path, "passes")
     assert (found.kind, found.piece, found.range) == ("numbers", "piece_08", "1_16")
     assert found.pass_name == "wrong_in_layer_3"
-    assert "layers" in (found.layer or "") and "mlp" in (found.layer or "")
+    assert found.layer == "layers.3.mlp: MLP"
     assert "silu" in (found.source or "")
     assert found.confidence == "confirmed"
     assert found.others == ("piece_08/range_17_64",)

@@ -30,7 +30,8 @@ def crash(part: str, observation: Observation, seen: Seen, dump: Dump | None) ->
     """
     last = seen.last()
     what = observation.signature.kind if observation.signature is not None else observation.outcome
-    finding = Finding(part, "crash", evidence=(f"it ended with {what}",))
+    said = observation.why.strip().splitlines()[-1:] if observation.why else []
+    finding = Finding(part, "crash", evidence=(f"it ended with {what}", *said))
     if observation.outcome == "timeout":
         finding = replace(finding, evidence=("it did not end in time",))
     if last is None or last["event"] == "begin":
@@ -49,6 +50,9 @@ def _at(finding: Finding, last: Event, observation: Observation) -> Finding:
         return replace(finding, pass_name=last["name"]).with_evidence(
             f"the last that began was the pass {last['name']}"
         )
+    if last["event"] == "pass_done":
+        told = f"the pass {last['name']} had ended: what comes after it in the compile of {finding.place} is at fault"
+        return finding.with_evidence(told)
     if last["event"] == "compile":
         said = _PASS_FAILED.search(_text(observation))
         if said is not None:

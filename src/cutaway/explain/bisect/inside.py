@@ -124,21 +124,27 @@ class Search:
         return self._confirm(finding, Switches(eager=(Place(event["piece"], event["range"]),)))
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
+        node = event.get("node")
         in_float64 = "so it does in float64" if event.get("in_float64") else "in float64 it does not: an overflow"
         finding = Finding(
             self.part,
             "nan",
             event["piece"],
             event["range"] or None,
-            node=event.get("node"),
+            node=node,
             code=event.get("code"),
             layer=event.get("layer"),
             source=event.get("source"),
             confidence="likely",
-            evidence=(
-                f"the eager graph of {event['piece']} makes NaN of numbers at {event.get('node')}; {in_float64}",
-            ),
+            evidence=(f"the eager graph of {event['piece']} makes NaN of numbers at {node}; {in_float64}",),
         )
+        if dump is None or node is None:
+            return finding
+        try:
+            stages = Stages(dump, event)
+        except CutawayError as error:
+            return finding.without(f"a reproducer: {error}")
+        return self._reproduced(finding, "nan", stages, [stages.captured], [node])
 
     def _parted(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         place = Place(event["piece"], event["range"])
@@ -192,8 +198,9 @@ class Search:
         found = crash(self.part, observation, seen, dump)
         self.progress.learn(found.sentence())
         if found.pass_name is not None:
-            return self._confirm(found, Switches(passes_off=(found.pass_name,)))
-        if found.piece is not None:
+            return self._confirm(found, Switches(passes_off=(found.pass_name,)), f"without the pass {found.pass_name}")
+        last = seen.last()
+        if found.piece is not None and last is not None and last["event"] == "call" and last.get("step") == "compiled":
             return self._confirm(found, Switches(eager=(Place(found.piece, found.range or "*"),)))
         return found
 
@@ -316,7 +323,7 @@ class Search:
         if observation.outcome == "unusable":
             return finding.without(f"whether the fault goes {how}: {observation.why}")
         if self.judge.faulty(observation):
-            return finding.with_evidence(f"{how}, the fault is still there")
+            return _still_there(finding, switches, how, Seen.of(observation.folder))
         return replace(finding, confidence="confirmed").with_evidence(f"{how}, the fault is gone")
 
     def _observe(self, step: str, switches: Switches, record: bool = False) -> Observation:
@@ -327,6 +334,20 @@ class Search:
         is_fault = None if observation.outcome == "unusable" else self.judge.faulty(observation)
         self.progress.end(observation.why or self.judge.why(observation), is_fault)
         return observation
+
+
+def _still_there(finding: Finding, switches: Switches, how: str, seen: Seen) -> Finding:
+    """Switched off, and the fault is there: it is not what was switched off, if it was."""
+    ran = {event["name"] for event in seen.all("pass") if not event["off"]}
+    if ran.intersection(switches.passes_off):
+        return finding.with_evidence(
+            f"the pass {finding.pass_name} cannot be switched off: nothing compiles without it"
+        )
+    if finding.kind == "slow":
+        finding = replace(finding, kind="unknown", piece=None, range=None)
+    if finding.kind in ("crash", "unknown"):
+        finding = replace(finding, pass_name=None, kernel=None, confidence="unknown")
+    return finding.with_evidence(f"{how}, the fault is still there")
 
 
 def _at_stage(finding: Finding, stage: Stage, stages: Stages) -> Finding:

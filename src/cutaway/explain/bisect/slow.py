@@ -9,8 +9,13 @@ from cutaway.dump.reader import Dump
 from cutaway.explain.bisect.finding import Finding
 from cutaway.explain.bisect.seen import Seen
 
-SHARE = 0.2
-"""A pass is at fault when it takes this share of the time that is too long, and more than any two others."""
+SHARE = 0.03
+LEAST = 0.3
+"""A pass stands out when it takes this share of the time that is too long, and so many seconds, and more than any three
+others together. Whether it is at fault a trial without it tells."""
+
+CALLS = 3
+"""A piece is judged by so many calls at least, without the first."""
 
 SLOWER = 2.0
 """A piece is at fault when what was compiled takes so many times as long as its eager graph."""
@@ -32,9 +37,9 @@ def slow_pass(part: str, dump: Dump, took: float) -> Finding | None:
                 spent[ran.pass_name] += ran.ms / 1000
                 runs[ran.pass_name] += 1
     ordered = sorted(spent, key=lambda name: spent[name], reverse=True)
-    if not ordered or spent[ordered[0]] < SHARE * took:
+    if not ordered or spent[ordered[0]] < max(LEAST, SHARE * took):
         return None
-    if spent[ordered[0]] <= sum(spent[name] for name in ordered[1:3]):
+    if spent[ordered[0]] <= sum(spent[name] for name in ordered[1:4]):
         return None
     name = ordered[0]
     told = f"{name} took {spent[name]:.2f} s in {runs[name]} runs, of {took:.2f} s in all"
@@ -52,7 +57,9 @@ def slow_piece(part: str, seen: Seen) -> Finding | None:
         times[event["piece"], event["range"]].append((event["compiled"], event["eager"]))
     found: list[tuple[float, Finding]] = []
     for (piece, span), pairs in times.items():
-        calls = pairs[1:] or pairs
+        calls = pairs[1:]
+        if len(calls) < CALLS:
+            continue
         compiled, eager = median(one for one, _ in calls), median(one for _, one in calls)
         if compiled > SLOWER * eager:
             told = f"a call of {piece} takes {compiled * 1e3:.2f} ms, its eager graph {eager * 1e3:.2f} ms"

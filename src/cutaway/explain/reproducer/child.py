@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from torch import fx
 
 from cutaway.explain.reproducer.job import Made, Request
-from cutaway.explain.reproducer.program import Program, with_constants_as_inputs
-from cutaway.explain.reproducer.shrink import Shrinker, values_of
+from cutaway.explain.reproducer.program import Program, plain
+from cutaway.explain.reproducer.shrink import Shrinker
 from cutaway.explain.reproducer.write import imports_of, write
 from cutaway.replay.compiled import trace
 from cutaway.replay.loaded import LoadedGraph
@@ -60,24 +61,26 @@ def _is_of_torch(target: str) -> bool:
 
 def _program(request: Request) -> tuple[Program, list[str | None]]:
     """The graphs as fx, over inputs of the same names."""
-    graphs, inputs, nodes = [], dict[str, Any](), list[str | None]()
+    graphs: list[fx.Graph] = []
+    inputs: dict[str, Any] = {}
+    nodes: list[str | None] = []
     given: list[Any] = []
     for number, one in enumerate(request.graphs):
         loaded = LoadedGraph(one, number)
         given = given or loaded.inputs(0)
         traced = trace(loaded, given)
         tensors = [value for value in given if hasattr(value, "dtype")]
-        names = [node.name for node in traced.graph.find_nodes(op="placeholder")]
-        if number and names != [node.name for node in graphs[0].find_nodes(op="placeholder")][: len(names)]:
+        shown = {node: name for name, node in traced.nodes.items() if "/" not in name}
+        graph = plain(traced.graph, shown)
+        names = [str(shown.get(node, node.name)) for node in traced.graph.find_nodes(op="placeholder")]
+        if number and not set(names) <= inputs.keys():
             raise ValueError("the two graphs take other inputs")
-        constants = {
-            node.name: _attribute(loaded.module, str(node.target)) for node in traced.graph.find_nodes(op="get_attr")
-        }
-        inputs |= {**dict(zip(names, tensors, strict=True)), **constants}
-        graphs.append(with_constants_as_inputs(traced.graph))
+        inputs |= dict(zip(names, tensors, strict=True))
+        for node in traced.graph.find_nodes(op="get_attr"):
+            inputs[str(shown.get(node, node.name))] = _attribute(loaded.module, str(node.target))
+        graphs.append(graph)
         wanted = request.nodes[number] if number < len(request.nodes) else None
-        known = traced.nodes.get(wanted or "")
-        nodes.append(known.name if known is not None else None)
+        nodes.append(wanted if any(node.name == wanted for node in graph.nodes) else None)
     return Program(request.fault, tuple(graphs), inputs), nodes
 
 
@@ -86,8 +89,6 @@ def _attribute(module: Any, path: str) -> Any:
         module = getattr(module, name)
     return module
 
-
-__all__ = ["make", "values_of"]
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.node import map_arg
 
 from cutaway import torch_internals
 from cutaway.explain.reproducer.job import Fault
@@ -170,11 +171,18 @@ def levels(graph: fx.Graph, ends: Collection[fx.Node]) -> dict[fx.Node, int]:
     return found
 
 
-def with_constants_as_inputs(graph: fx.Graph) -> fx.Graph:
-    """A copy whose constants are placeholders, too, by the names of their nodes."""
+def plain(graph: fx.Graph, names: Mapping[fx.Node, str]) -> fx.Graph:
+    """A copy whose constants are placeholders, too, and whose nodes bear these names."""
     made = fx.Graph()
-    known = {node: made.placeholder(node.name) for node in graph.nodes if node.op in ("placeholder", "get_attr")}
+    known = {
+        node: made.placeholder(names.get(node, node.name))
+        for node in graph.nodes
+        if node.op in ("placeholder", "get_attr")
+    }
     for node in graph.nodes:
-        if node not in known:
-            known[node] = made.node_copy(node, lambda one: known[one])
+        if node in known:
+            continue
+        args = map_arg(node.args, lambda one: known[one])
+        kwargs = map_arg(node.kwargs, lambda one: known[one])
+        known[node] = made.create_node(node.op, node.target, args, kwargs, names.get(node, node.name))
     return made

@@ -117,7 +117,7 @@ def write(program: Program, path: Path, header: Sequence[str], imports: Sequence
         "#",
         "# Exits with 1 when the fault shows.",
         "import sys",
-        "from pathlib import Path" if kept else "",
+        *(["from pathlib import Path"] if kept else []),
         "",
         "import torch",
         *sorted({*needed, *imports}),
@@ -127,7 +127,7 @@ def write(program: Program, path: Path, header: Sequence[str], imports: Sequence
         *functions,
         _SEEDED if any("seeded(" in line for line in made) else "",
         "def example_inputs():",
-        f'    kept = torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)' if kept else "",
+        *([f'    kept = torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)'] if kept else []),
         "    return [",
         *(f"        {line},  # {name}" for name, line in zip(order, made, strict=True)),
         "    ]",
@@ -145,7 +145,7 @@ def _function(name: str, graph: fx.Graph, order: Sequence[str]) -> tuple[str, se
     """A graph as a function of all inputs, and the imports that it needs."""
     code = graph.python_code("self")
     (definition,) = (node for node in ast.parse(code.src).body if isinstance(node, ast.FunctionDef))
-    body = [ast.unparse(statement) for statement in definition.body]
+    body = [ast.unparse(statement) for statement in definition.body if not _forgets(statement)]
     if any("self." in line for line in body):
         raise ReplayError("the graph holds another graph", "a function of its own cannot be written for it")
     mine = [node.name for node in graph.find_nodes(op="placeholder")]
@@ -153,7 +153,18 @@ def _function(name: str, graph: fx.Graph, order: Sequence[str]) -> tuple[str, se
     shown = dict(zip(mine, arguments, strict=True))
     head = ", ".join(shown.get(one, one) for one in order)
     lines = [f"def {name}({head}):", *(f"    {line}" for part in body for line in part.splitlines())]
-    return "\n".join([*lines, "", ""]), {_import(known, value) for known, value in code.globals.items()} - {""}
+    used = {node.id for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Name)}
+    needed = {_import(known, value) for known, value in code.globals.items() if known in used}
+    return "\n".join([*lines, "", ""]), needed - {""}
+
+
+def _forgets(statement: ast.stmt) -> bool:
+    """Whether a statement only sets names to None, as fx does to free memory."""
+    return (
+        isinstance(statement, ast.Assign)
+        and isinstance(statement.value, ast.Constant)
+        and statement.value.value is None
+    )
 
 
 def _import(name: str, value: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import fx
@@ -29,15 +30,23 @@ class Gate:
         self._runs: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def lets(self, name: str) -> bool:
-        """Whether the next run of a pass may go on."""
+    @contextmanager
+    def run(self, name: str, always: bool = False) -> Generator[bool]:
+        """Around the next run of a pass: whether it may go on.
+
+        Args:
+            name: of the pass.
+            always: a compile cannot do without it: it is let through whatever the switches say.
+        """
         with self._lock:
             self._runs[name] += 1
             run = self._runs[name]
-        is_off = name in self.switches.passes_off or run > self.switches.pass_limits.get(name, run)
+        asked = name in self.switches.passes_off or run > self.switches.pass_limits.get(name, run)
         place = where()
-        self.journal.write("pass", name=name, run=run, off=is_off, piece=place.piece, range=place.range)
-        return not is_off
+        facts = {"name": name, "run": run, "off": asked and not always, "piece": place.piece, "range": place.range}
+        self.journal.write("pass", **facts)
+        yield always or not asked
+        self.journal.write("pass_done", **facts)
 
     def cares_for(self, name: str) -> bool:
         """Whether a pass is switched off at all."""
@@ -51,22 +60,25 @@ class GatedPass(InductorPass):
     Attributes:
         one: the pass.
         gate: asked before each run.
+        always: it runs whatever the switches say.
     """
 
     one: InductorPass
     gate: Gate = field(compare=False)
+    always: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.one.name)
         object.__setattr__(self, "produces", self.one.produces)
 
     def __call__(self, graph: fx.Graph) -> None:
-        if self.gate.lets(self.one.name):
-            self.one(graph)
+        with self.gate.run(self.one.name, self.always) as is_let:
+            if is_let:
+                self.one(graph)
 
     def uuid(self) -> str | None:
         """That of the pass, when it may run; otherwise none, so that nothing of this is cached."""
-        return None if self.gate.cares_for(self.one.name) else self.one.uuid()
+        return None if self.gate.cares_for(self.one.name) and not self.always else self.one.uuid()
 
     def is_applicable_for_range(self, compile_range: object) -> bool:
         return self.one.is_applicable_for_range(compile_range)  # pyright: ignore[reportArgumentType]
@@ -74,4 +86,4 @@ class GatedPass(InductorPass):
 
 def behind(gate: Gate, passes: Collection[InductorPass], always: Collection[str]) -> list[InductorPass]:
     """Passes of a round; those that a compile cannot do without are let through whatever the switches say."""
-    return [one if one.name in always else GatedPass(one, gate) for one in passes]
+    return [GatedPass(one, gate, one.name in always) for one in passes]

@@ -142,7 +142,10 @@ class TorchHands:
             torch_internals.patch_disabled_passes(self._is_off)
 
     def _is_off(self, name: str) -> bool:
-        return self.hands.gate.cares_for(name) and not self.hands.gate.lets(name)
+        if not self.hands.gate.cares_for(name):
+            return False
+        with self.hands.gate.run(name) as is_let:
+            return not is_let
 
     def _compile(self, original: Runnable, wrapper: Any, graph: Any, inputs: Any, **patches: Any) -> Any:
         if not isinstance(graph, fx.GraphModule):
