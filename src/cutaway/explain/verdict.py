@@ -138,7 +138,7 @@ class Verdict:
         lines = ["", f"Inside of it: {found.sentence()}."]
         rows = {
             "layer": found.layer, "source": found.source, "piece": found.place or None, "pass": found.pass_name,
-            "node": " = ".join(filter(None, (found.node, found.code))) if found.node != found.code else found.node,
+            "node": found.code or found.node,
             "provider": f"{found.provider} of {found.op}" if found.provider else None, "kernel": found.kernel,
             "sure": {"confirmed": "confirmed: without it the fault goes", "likely": "likely: seen, not tried without",
                      "unknown": None}[found.confidence],

@@ -17,6 +17,8 @@ from cutaway.errors import IsolateError
 HEADERS = "precompiled_headers"
 _ODD = r'[\\/:*?"<>|]'
 
+_PREFIX = "cutaway-try-"
+
 MOST = 8 << 30
 """Bytes of a cache that are copied; a larger one is left out, and that is said."""
 
@@ -117,7 +119,7 @@ def temporary(environment: Mapping[str, str]) -> Path:
         IsolateError: it cannot be made.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix="cutaway-try-"))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError as error:
         raise IsolateError(
             "no folder for temporary files can be made", error.strerror or str(error), "make room, or set TMPDIR"
@@ -129,6 +131,12 @@ def temporary(environment: Mapping[str, str]) -> Path:
         for one in theirs.iterdir():
             (ours / one.name).symlink_to(one)
     return folder
+
+
+def drop(temporary: Path) -> None:
+    """Remove what `temporary` has made, and nothing else."""
+    if temporary.name.startswith(_PREFIX):
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _folder(environment: Mapping[str, str], variable: str, otherwise: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cutaway.explain.trial.observation import Observation
 from cutaway.explain.trial.process import Ended, last_lines, run
 from cutaway.explain.trial.setting import EVERYTHING_ON, Setting, off
 
-_CACHES, _FRESH = "caches", "fresh"
+_CACHES, _FRESH, _NOTE = "caches", "fresh", "temporary.txt"
 FULL = "No space left on device"
 _MOST_LOG = 1 << 22
 
@@ -123,7 +124,11 @@ class Runner(ABC):
     def _for_temporary_files(self) -> dict[str, str]:
         if self._temporary is None or not self._temporary.is_dir():
             given = os.environ if self.environment is None else self.environment
+            note = self.folder / _NOTE
+            with suppress(OSError):  # of a search that was killed
+                caches.drop(Path(note.read_text()))
             self._temporary = caches.temporary(given)
+            note.write_text(str(self._temporary))
         return {"TMPDIR": str(self._temporary)}
 
     def _tidy(self, setting: Setting, place: Path) -> None:
@@ -139,6 +144,7 @@ class Runner(ABC):
         for folder in (self.folder / _CACHES, self.folder / _FRESH, self._temporary):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+        (self.folder / _NOTE).unlink(missing_ok=True)
         self._temporary = None
 
     def crash(self, folder: Path, ended: Ended) -> Observation:
