@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Overview, SearchTable } from "../src/data/types";
-import { engineOf, highlighted, search } from "../src/search/engine";
+import { engineOf, highlighted, missesOf, search } from "../src/search/engine";
 import { glob } from "../src/search/glob";
 import { label } from "../src/search/labels";
 import { parse } from "../src/search/parse";
@@ -199,7 +199,7 @@ describe("search", () => {
   });
 
   it("says which term finds nothing, and what comes near", () => {
-    const { misses } = search(ENGINE, "op:rms_nrm stage:captured");
+    const misses = missesOf(ENGINE, parse("op:rms_nrm stage:captured"));
     expect(misses.map(({ text, nodes, near }) => [text, nodes, near])).toEqual([
       ["op:rms_nrm", 0, ["ir.rms_norm"]],
       ["stage:captured", 5, []],

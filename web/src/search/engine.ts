@@ -23,12 +23,12 @@ export interface Spot {
 
 /** Nodes that are equal up to their number of the layer: one operator of one line of Python. */
 export interface Form {
-  key: string;
+  readonly key: string;
   compilation: string;
   op: string;
   /** The layers as one name (for inputs their names); empty when unknown. */
   where: string;
-  names: string[];
+  names: ReadonlySet<string>;
   /** Layers of the same pattern that have none. */
   lacking: string[];
   cls: string;
@@ -51,8 +51,13 @@ export interface Found {
   nodes: number;
   /** Milliseconds that it took. */
   took: number;
-  /** When nothing was found: what each term finds by itself, and what comes near. */
-  misses: { text: string; nodes: number; near: string[] }[];
+}
+
+/** What one term of a query that finds nothing finds by itself, and what there is that comes near. */
+export interface Miss {
+  text: string;
+  nodes: number;
+  near: string[];
 }
 
 /** What a search is made from, once for a process. */
@@ -64,6 +69,8 @@ export interface Engine {
   order: Int32Array;
   /** For each row, the number of its form. */
   forms: Int32Array;
+  /** For each graph its layers, as strings, and where each stands in that list. */
+  layers: { names: number[]; local: Map<number, number> }[];
   /** Fqns by pattern, in model order. */
   siblings: Map<string, string[]>;
   graphs: Map<Fingerprint, number>;
@@ -80,6 +87,7 @@ export function engineOf(table: SearchTable, overview: Overview | null, steps: S
     starts,
     order,
     forms: formsOf(table),
+    layers: layersOf(table),
     siblings: siblingsOf(table, places),
     graphs,
   };
@@ -94,6 +102,17 @@ function byGraph({ graphs, columns }: SearchTable): { starts: Int32Array; order:
   const order = new Int32Array(columns.graph.length);
   columns.graph.forEach((graph, row) => (order[next[graph]!++] = row));
   return { starts, order };
+}
+
+function layersOf({ graphs, columns }: SearchTable): Engine["layers"] {
+  const found = graphs.map(() => ({ names: [] as number[], local: new Map<number, number>() }));
+  columns.layer.forEach((layer, row) => {
+    const { names, local } = found[columns.graph[row]!]!;
+    if (layer < 0 || local.has(layer)) return;
+    local.set(layer, names.length);
+    names.push(layer);
+  });
+  return found;
 }
 
 /** Rows of one form have the same number: operator, pattern of the layer, class, source and dtype. */
@@ -145,25 +164,30 @@ export function search(engine: Engine, text: string): Found {
   const query = parse(text);
   const tests = query.terms.map((term) => testOf(term, engine.tested));
   const groups = new Map<string, Group>();
-  if (tests.length) each(engine, tests, (view, rows, graph) => collect(engine, groups, view, rows, graph));
-  const forms = [...groups.values()].map((group) => group.form(engine));
-  for (const form of forms) {
-    if (query.terms.some((term) => asksWhere(term, form))) form.lacking = [];
+  if (tests.length) {
+    each(engine, tests, (view, places, local, graph) => collect(engine, groups, view, places, local, graph));
+  }
+  const forms: Form[] = [];
+  for (const group of groups.values()) {
+    const form = group.finish();
+    form.asked = query.terms.some((term) => asksWhere(term, form));
     form.rank = rankOf(query, form);
+    forms.push(form);
   }
   forms.sort((a, b) => a.spots[0]!.order - b.spots[0]!.order || a.rank - b.rank);
-  const misses = forms.length || query.terms.length === 0 ? [] : missesOf(engine, query);
   const nodes = forms.reduce((sum, form) => sum + form.count, 0);
-  return { query, forms, nodes, took: performance.now() - began, misses };
+  return { query, forms, nodes, took: performance.now() - began };
 }
 
 /** Whether a term asks for layers: then it is no news that others have none. */
 function asksWhere({ field, values }: Query["terms"][number], form: Form): boolean {
   if (field === "layer" || field === "piece") return true;
-  return (
-    field === "word" &&
-    values.some((value) => form.names.some((name) => name.toLowerCase().includes(value.toLowerCase())))
-  );
+  return field === "word" && values.some((value) => within(form, value.toLowerCase()));
+}
+
+function within(form: Form, lower: string): boolean {
+  for (const name of form.names) if (name.toLowerCase().includes(lower)) return true;
+  return false;
 }
 
 /** Ids of the nodes of a graph that a query finds; `change`: layers of the table -> those that are meant. */
@@ -175,20 +199,35 @@ export function highlighted(engine: Engine, text: string, graph: Fingerprint): S
   const { node } = engine.tested.table.columns;
   const tests = terms.map((term) => testOf(term, engine.tested));
   for (const view of engine.places.views[at]!) {
-    if (passing(view, tests).length) for (const row of rowsOf(engine, tests, at, view)) found.add(node[row]!);
+    if (!passing(view, tests).length) continue;
+    const layers = layersPassing(engine, tests, at, view);
+    for (const row of rowsOf(engine, tests, at, layers)) found.add(node[row]!);
   }
   return found;
 }
 
-type Collect = (view: View, rows: number[], graph: number) => void;
+/** Rows of a graph that pass, by form: the same for all views under whose layers the same rows pass. */
+interface Local {
+  rows: readonly number[];
+  forms: Map<number, { count: number; row: number; layers: Set<number>; inputs: Set<number> }>;
+}
 
-function each(engine: Engine, tests: Test[], collect: Collect): void {
+/** Calls `collect` for each graph under each piece's layers where anything passes. */
+function each(
+  engine: Engine,
+  tests: Test[],
+  collect: (view: View, places: View["places"], local: Local, graph: number) => void,
+): void {
   engine.places.views.forEach((views, graph) => {
+    const known = new Map<string, Local>();
     for (const view of views) {
       const places = passing(view, tests);
       if (!places.length) continue;
-      const rows = rowsOf(engine, tests, graph, view);
-      if (rows.length) collect(places === view.places ? view : { ...view, places }, rows, graph);
+      const layers = layersPassing(engine, tests, graph, view);
+      const key = layers.map((passes) => passes.join("")).join();
+      let local = known.get(key);
+      if (!local) known.set(key, (local = localOf(engine, rowsOf(engine, tests, graph, layers))));
+      if (local.rows.length) collect(view, places, local, graph);
     }
   });
 }
@@ -202,21 +241,37 @@ function passing(view: View, tests: Test[]): View["places"] {
   );
 }
 
-/** The rows of a graph that pass under a view's layers. */
-function rowsOf(engine: Engine, tests: Test[], graph: number, view: View): number[] {
-  const { strings, columns } = engine.tested.table;
-  const asked = tests.filter((test) => !test.place);
+/** For each test of layers, 1 for the layers of a graph that pass under a view's names. */
+function layersPassing(engine: Engine, tests: Test[], graph: number, view: View): Uint8Array[] {
+  const { strings } = engine.tested.table;
+  const { names } = engine.layers[graph]!;
+  return tests.flatMap(({ layer }) => {
+    if (!layer) return [];
+    return [
+      Uint8Array.from(names, (at) => {
+        const name = strings[at]!;
+        return layer(view.change?.get(name) ?? name) ? 1 : 0;
+      }),
+    ];
+  });
+}
+
+/** The rows of a graph that pass, given for each test of layers which of them do. */
+function rowsOf(engine: Engine, tests: Test[], graph: number, layers: Uint8Array[]): number[] {
+  const { layer: column } = engine.tested.table.columns;
+  const { local } = engine.layers[graph]!;
+  let next = 0;
+  const asked = tests
+    .filter((test) => !test.place)
+    .map((test) => ({ ...test, passes: test.layer ? layers[next++]! : null }));
   const found: number[] = [];
   for (let at = engine.starts[graph]!; at < engine.starts[graph + 1]!; at++) {
     const row = engine.order[at]!;
     let passes = true;
-    for (const { rows, layer, negated } of asked) {
-      let holds = rows !== null && rows[row] === 1;
-      if (!holds && layer && columns.layer[row]! >= 0) {
-        const name = strings[columns.layer[row]!]!;
-        holds = layer(view.change?.get(name) ?? name);
-      }
-      if (holds === negated) {
+    for (const test of asked) {
+      let holds = test.rows !== null && test.rows[row] === 1;
+      if (!holds && test.passes && column[row]! >= 0) holds = test.passes[local.get(column[row]!)!] === 1;
+      if (holds === test.negated) {
         passes = false;
         break;
       }
@@ -226,49 +281,103 @@ function rowsOf(engine: Engine, tests: Test[], graph: number, view: View): numbe
   return found;
 }
 
+function localOf(engine: Engine, rows: readonly number[]): Local {
+  const { strings, columns } = engine.tested.table;
+  const forms: Local["forms"] = new Map();
+  for (const row of rows) {
+    const number = engine.forms[row]!;
+    let form = forms.get(number);
+    if (!form) forms.set(number, (form = { count: 0, row, layers: new Set(), inputs: new Set() }));
+    form.count++;
+    if (columns.layer[row]! >= 0) form.layers.add(columns.layer[row]!);
+    else if (isInput(strings[columns.op[row]!])) form.inputs.add(columns.name[row]!);
+  }
+  return { rows, forms };
+}
+
 /** The hits of one form. */
-class Group {
+class Group implements Form {
   readonly names = new Set<string>();
-  readonly types = new Map<number, number>();
-  readonly providers = new Set<number>();
-  readonly kernels = new Set<number>();
-  readonly ranges = new Set<string>();
+  readonly typeCounts = new Map<number, number>();
+  readonly providerSet = new Set<number>();
+  readonly kernelSet = new Set<number>();
+  readonly rangeSet = new Set<string>();
   /** By stage: the first hit, and counts by range. */
   readonly stages = new Map<string, { spot: Spot; counts: Map<string | null, number> }>();
+  spots: Spot[] = [];
+  count = 0;
+  rank = 0;
+  asked = false;
+  #where: string | null = null;
 
   constructor(
+    readonly engine: Engine,
     readonly key: string,
     readonly compilation: string,
     readonly row: number,
   ) {}
 
-  form({ tested: { table }, siblings }: Engine): Form {
-    const { strings, columns } = table;
-    const of = (column: keyof typeof columns): string => strings[columns[column][this.row]!] ?? "";
-    const spots = [...this.stages.values()].map(({ spot, counts }) => ({
-      ...spot,
-      count: Math.max(...counts.values()),
-    }));
-    const names = [...this.names].filter((name) => name);
-    const all = new Set(names.map(pattern));
-    return {
-      key: this.key,
-      compilation: this.compilation,
-      op: of("op"),
-      where: label(names),
-      names,
-      lacking: [...all].flatMap((each) => siblings.get(each) ?? []).filter((name) => !this.names.has(name)),
-      cls: of("cls"),
-      source: of("source"),
-      code: of("code"),
-      types: [...this.types].sort((a, b) => b[1] - a[1]).map(([at]) => strings[at]!),
-      providers: [...this.providers].map((at) => strings[at]!),
-      kernels: [...this.kernels].map((at) => strings[at]!),
-      ranges: [...this.ranges],
-      count: Math.max(...spots.map((spot) => spot.count)),
-      spots: spots.sort((a, b) => a.order - b.order),
-      rank: 0,
-    };
+  /** To be called when all hits are there. */
+  finish(): this {
+    for (const { spot, counts } of this.stages.values()) {
+      spot.count = Math.max(...counts.values());
+      this.spots.push(spot);
+    }
+    this.spots.sort((a, b) => a.order - b.order);
+    this.count = Math.max(...this.spots.map((spot) => spot.count));
+    return this;
+  }
+
+  #text(column: keyof SearchTable["columns"]): string {
+    const { strings, columns } = this.engine.tested.table;
+    return strings[columns[column][this.row]!] ?? "";
+  }
+
+  #texts(some: Iterable<number>): string[] {
+    return Array.from(some, (at) => this.engine.tested.table.strings[at]!);
+  }
+
+  get op(): string {
+    return this.#text("op");
+  }
+
+  get cls(): string {
+    return this.#text("cls");
+  }
+
+  get source(): string {
+    return this.#text("source");
+  }
+
+  get code(): string {
+    return this.#text("code");
+  }
+
+  get where(): string {
+    return (this.#where ??= label(this.names));
+  }
+
+  get lacking(): string[] {
+    if (this.asked) return [];
+    const patterns = new Set(Array.from(this.names, pattern));
+    const all = [...patterns].flatMap((each) => this.engine.siblings.get(each) ?? []);
+    return all.filter((name) => !this.names.has(name));
+  }
+
+  get types(): string[] {
+    return this.#texts([...this.typeCounts].sort((a, b) => b[1] - a[1]).map(([at]) => at));
+  }
+
+  get providers(): string[] {
+    return this.#texts(this.providerSet);
+  }
+
+  get kernels(): string[] {
+    return this.#texts(this.kernelSet);
+  }
+
+  get ranges(): string[] {
+    return [...this.rangeSet];
   }
 }
 
@@ -276,25 +385,24 @@ function collect(
   engine: Engine,
   groups: Map<string, Group>,
   view: View,
-  rows: number[],
+  places: View["places"],
+  local: Local,
   graph: number,
 ): void {
   const { table } = engine.tested;
   const { strings, columns } = table;
-  const compilation = view.places[0]!.compilation;
-  const local = new Map<Group, { count: number; row: number }>();
-  for (const row of rows) {
-    const key = `${compilation} ${engine.forms[row]}`;
-    let group = groups.get(key);
-    if (!group) groups.set(key, (group = new Group(key, compilation, row)));
-    const known = local.get(group);
-    if (known) known.count++;
-    else local.set(group, { count: 1, row });
-    note(group, row, view, columns, strings);
-  }
+  const compilation = places[0]!.compilation;
   const fingerprint = table.graphs[graph]!.graph;
-  for (const [group, { count, row }] of local) {
-    for (const place of view.places) {
+  for (const [number, { count, row, layers, inputs }] of local.forms) {
+    const key = `${compilation} ${number}`;
+    let group = groups.get(key);
+    if (!group) groups.set(key, (group = new Group(engine, key, compilation, row)));
+    for (const at of layers) {
+      const name = strings[at]!;
+      group.names.add(view.change?.get(name) ?? name);
+    }
+    for (const at of inputs) group.names.add(strings[at] ?? "");
+    for (const place of places) {
       let known = group.stages.get(place.stage);
       if (!known) {
         const { stage, order, selector } = place;
@@ -303,25 +411,26 @@ function collect(
         group.stages.set(stage, (known = { spot, counts: new Map() }));
       }
       known.counts.set(place.range, (known.counts.get(place.range) ?? 0) + count);
-      if (place.range !== null) group.ranges.add(place.range);
+      if (place.range !== null) group.rangeSet.add(place.range);
     }
   }
+  if (!view.change) note(engine, groups, compilation, local.rows);
 }
 
+/** What nodes of a form are told apart by; the same for all layers that a graph stands for. */
 function note(
-  group: Group,
-  row: number,
-  view: View,
-  columns: SearchTable["columns"],
-  strings: string[],
+  engine: Engine,
+  groups: Map<string, Group>,
+  compilation: string,
+  rows: readonly number[],
 ): void {
-  const layer = strings[columns.layer[row]!] ?? "";
-  if (layer) group.names.add(view.change?.get(layer) ?? layer);
-  else if (isInput(strings[columns.op[row]!])) group.names.add(strings[columns.name[row]!] ?? "");
-  const [type, provider, kernel] = [columns.type[row]!, columns.provider[row]!, columns.kernel[row]!];
-  if (type >= 0) group.types.set(type, (group.types.get(type) ?? 0) + 1);
-  if (provider >= 0) group.providers.add(provider);
-  if (kernel >= 0) group.kernels.add(kernel);
+  const { type, provider, kernel } = engine.tested.table.columns;
+  for (const row of rows) {
+    const group = groups.get(`${compilation} ${engine.forms[row]}`)!;
+    if (type[row]! >= 0) group.typeCounts.set(type[row]!, (group.typeCounts.get(type[row]!) ?? 0) + 1);
+    if (provider[row]! >= 0) group.providerSet.add(provider[row]!);
+    if (kernel[row]! >= 0) group.kernelSet.add(kernel[row]!);
+  }
 }
 
 /** How near a form is to what was typed: the operator itself, a part of it, its layer, anything else. */
@@ -336,16 +445,17 @@ function rankOf(query: Query, form: Form): number {
       const lower = word.toLowerCase();
       if (op === lower || `.${op}.`.includes(`.${lower}.`)) return 0;
       if (op.includes(lower)) return 1;
-      return form.where.toLowerCase().includes(lower) ? 2 : 3;
+      return within(form, lower) ? 2 : 3;
     }),
   );
 }
 
-function missesOf(engine: Engine, query: Query): Found["misses"] {
+/** Why a query found nothing: a term that no node fits, or terms that no node fits together. */
+export function missesOf(engine: Engine, query: Query): Miss[] {
   return query.terms.map((term) => {
     const test = testOf({ ...term, negated: false }, engine.tested);
     let nodes = 0;
-    each(engine, [test], (_, rows) => (nodes += rows.length));
+    each(engine, [test], (_view, _places, local) => (nodes += local.rows.length));
     return { text: term.text, nodes, near: nodes ? [] : nearest(engine, term.field, term.values) };
   });
 }

@@ -6,7 +6,7 @@ import { pick } from "../app/ways";
 import type { Store } from "../data/store.svelte";
 import { asProblem } from "../data/source";
 import type { Fingerprint, Overview, Problem, SearchTable, Steps, Ways } from "../data/types";
-import { engineOf, highlighted, type Engine, type Form, type Spot } from "./engine";
+import { engineOf, highlighted, search, type Engine, type Form, type Spot } from "./engine";
 
 interface Made {
   revision: number;
@@ -38,7 +38,10 @@ async function make(store: Store, base: string): Promise<Engine> {
   // Without the steps stages stand in the order of the table: good enough to search.
   const steps = await Promise.allSettled(names.map((name) => store.get<Steps>(`${base}/steps/${name}`)));
   const read = steps.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-  return engineOf(table, overview, read);
+  const engine = engineOf(table, overview, read);
+  // The first search compiles the code of all: before anybody types.
+  setTimeout(() => search(engine, "a"), 0);
+  return engine;
 }
 
 /** Follows the engine of the process that is looked at. To be called while a component is set up. */

@@ -127,6 +127,7 @@ function contains(values: string[]): TextTest {
   return any(
     values.map((value) => {
       const lower = value.toLowerCase();
+      if (!lower.replaceAll("*", "")) return () => true;
       return isGlob(lower) ? glob(`*${lower}*`) : (text) => text.toLowerCase().includes(lower);
     }),
   );
