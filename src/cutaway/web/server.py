@@ -211,6 +211,7 @@ def serve(app: Starlette, listening: socket.socket) -> None:
     )
     gc.enable()  # commands do without; a server runs long
     gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # a graph is many small objects without a cycle: half of the time was collecting
     try:
         _Server(config).run(sockets=[listening])
     finally:

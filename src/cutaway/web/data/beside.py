@@ -18,6 +18,8 @@ from typing import Any, Literal
 import msgspec
 
 from cutaway.dump.diff.result import Part, providers_of
+from cutaway.dump.schema import NodeTable
+from cutaway.dump.snapshot import Snapshot
 from cutaway.record.layers.nest import Fold
 from cutaway.record.layers.outline import Entry, outline
 from cutaway.record.layers.rows import Graph, Row
@@ -50,12 +52,18 @@ def beside(part: Part, members: Members, changed: Set[int]) -> list[shapes.Diffe
         Rows as of one structured form; `removed` ones stand before the `added` that came in their place, and where
         these are as many they share rows.
     """
-    tables = [bounded(msgspec.to_builtins(table)) for table in part.tables]
     snapshots = (part.before, part.after)
+    tables = [bounded(_plain(table, each)) for table, each in zip(part.tables, snapshots, strict=True)]
     sides = [Graph(table, {}, providers_of(each), None) for table, each in zip(tables, snapshots, strict=True)]
     nodes = _merged(part, sides)
     merged = Graph(_table(tables, nodes, changed), {}, providers_of(part.after), None)
     return list(_Rows(sides, nodes, members, changed).of(outline(merged, fold=True)))
+
+
+def _plain(table: NodeTable, snapshot: Snapshot) -> Table:
+    """A graph as plain values; as they were read, unless it is a part of what was, or has other layers."""
+    typed, plain = snapshot.dump.table(snapshot.owner)
+    return plain if typed is table else msgspec.to_builtins(table)
 
 
 def _merged(part: Part, sides: Sequence[Graph]) -> list[_Node]:
