@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from cutaway.explain.bisect import Finding, inside
 from cutaway.explain.budget import Budget
@@ -86,6 +87,15 @@ class Told:
 
     def learn(self, finding: str) -> None:
         self.lines.append(f"! {finding}")
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 def look(fault: str, folder: Path, part: str = "inductor") -> Finding:

@@ -109,6 +109,7 @@ class Search:
         )
 
     def _overwrote(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
+        places = seen.places("overwrote")
         finding = Finding(
             self.part,
             "overwritten",
@@ -120,8 +121,9 @@ class Search:
                 f"{event['piece']} writes to {event['value']}, which {_listed(event['used_by'])} "
                 "reads after it; its eager graph leaves it as it is",
             ),
+            others=tuple(str(one) for one in places if one != Place(event["piece"], event["range"])),
         )
-        return self._confirm(finding, Switches(eager=(Place(event["piece"], event["range"]),)))
+        return self._confirm(finding, Switches(eager=places), f"with {_listed(list(map(str, places)))} run eagerly")
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         node = event.get("node")
@@ -201,7 +203,7 @@ class Search:
             return self._confirm(found, Switches(passes_off=(found.pass_name,)), f"without the pass {found.pass_name}")
         last = seen.last()
         if found.piece is not None and last is not None and last["event"] == "call" and last.get("step") == "compiled":
-            return self._confirm(found, Switches(eager=(Place(found.piece, found.range or "*"),)))
+            return self._confirm(found, Switches(eager=(Place(found.piece),)), f"with {found.piece} run eagerly")
         return found
 
     # -- the stages of a piece ----------------------------------------------------------------------------
