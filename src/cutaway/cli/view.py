@@ -16,7 +16,10 @@ import typer
 from cutaway.cli.options import DumpPath, RankName, RunName
 from cutaway.web.data import Library
 
-Port = Annotated[int, typer.Option("--port", metavar="N", help="Where to listen. Default: any port that is free.")]
+Port = Annotated[
+    int,
+    typer.Option("--port", metavar="N", show_default=False, help="Where to listen. Default: any port that is free."),
+]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON (url, port, token, pid) in place of sentences.")
