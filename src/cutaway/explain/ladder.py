@@ -279,7 +279,7 @@ class Ladder:
                 self._try(self.rungs[inner[len(inner) // 2]])
                 continue
             below = self.rungs[high]
-            if below.right < self._needed() and self._may_repeat(below):
+            if below.right < self._needed() and len(below.trials) < MOST_TRIALS:
                 self._observe(below)
                 continue
             return self.known()
@@ -297,11 +297,6 @@ class Ladder:
         wanted = self._needed() if self._rate() < 1 else 1
         while not rung.faulty and len(rung.trials) < wanted:
             self._observe(rung)
-
-    def _may_repeat(self, rung: Rung) -> bool:
-        if rung.part == "eager" and self.judge.named == "eager" and self.judge.reference is rung.trials[0][0]:
-            return self._rate() < 1 and len(rung.trials) < MOST_TRIALS and self.judge.fault is not None
-        return len(rung.trials) < MOST_TRIALS
 
     def _rate(self) -> float:
         """The share of trials, above the place where it goes, that showed the fault; rounds within a trial count."""
