@@ -36,6 +36,9 @@ export interface Input {
 export const BUDGET = 2000;
 const MOST = 6000;
 const AT_START = 28;
+const ALL = "!";
+/** Characters of a link. */
+const LONG = 400;
 
 export class Session {
   readonly drawing: Drawing;
@@ -99,7 +102,11 @@ export class Session {
   /** What is open at first: what the link says, or the outer layers and those in which something changed. */
   async start(text: string | null): Promise<void> {
     if (text !== null) {
-      this.fold = foldFromText(this.tree, text);
+      const all = {
+        open: new Set(text === ALL ? this.#all(this.tree.root).open : []),
+        apart: new Set<number>(),
+      };
+      this.fold = text === ALL ? all : foldFromText(this.tree, text);
       this.#byHand = true;
     } else {
       const open = openToStart(this.tree, this.drawing, this.filter, AT_START);
@@ -109,9 +116,18 @@ export class Session {
     await this.arrange(null);
   }
 
-  /** For links; null while it is as it was at first. */
+  /** For links; null while it is as it was at first. `!`: all, as far as there is room. */
   get foldText(): string | null {
-    return this.#byHand ? foldToText(this.tree, this.fold) : null;
+    if (!this.#byHand) return null;
+    const text = foldToText(this.tree, this.fold);
+    if (text.length < LONG) return text;
+    const all = new Set(this.#all(this.tree.root).open);
+    return all.size === this.fold.open.size && [...all].every((id) => this.fold.open.has(id)) ? ALL : text;
+  }
+
+  #all(layer: Layer): { open: number[]; folded: number } {
+    const counts = countNodes(this.tree, isHidden(this.drawing, this.filter));
+    return openAll(this.tree, layer, counts, BUDGET);
   }
 
   async arrange(anchor: string | null): Promise<void> {
@@ -161,11 +177,10 @@ export class Session {
   async openAll(at = 0): Promise<void> {
     const shown = this.scene?.visible.shown[at];
     if (!shown) return;
-    const counts = countNodes(this.tree, isHidden(this.drawing, this.filter));
-    const open = new Set(this.fold.open);
+    const open = at === 0 ? new Set<number>() : new Set(this.fold.open);
     let folded = 0;
     for (const layer of shown.layers) {
-      const more = openAll(this.tree, layer, counts, BUDGET);
+      const more = this.#all(layer);
       for (const id of more.open) open.add(id);
       folded += more.folded;
     }

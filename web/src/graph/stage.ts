@@ -136,7 +136,12 @@ export class Stage {
   #paint(now: number): void {
     this.#frame = 0;
     const picture = this.#picture;
-    if (!picture || this.window.width === 0) return;
+    if (this.window.width === 0) return;
+    if (!picture) {
+      this.#ctx.fillStyle = this.#pen.theme.background;
+      this.#ctx.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
+      return;
+    }
     if (this.#glide) this.#step(now);
     this.#pen.scale = this.camera.scale;
     const moving = paint(this.#pen, picture, this.camera, this.window, this.#ratio, now);

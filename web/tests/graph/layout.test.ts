@@ -5,13 +5,13 @@ import { hit, near, within } from "../../src/graph/hit";
 import { drawGraph } from "../../src/graph/items";
 import { labelOf } from "../../src/graph/label";
 import { Layouts } from "../../src/graph/layout/arrange";
-import { read, write, type Elk } from "../../src/graph/layout/elk";
+import { inOrder, read, write, type Elk } from "../../src/graph/layout/elk";
 import { BOTTOM, TOP, type Problem } from "../../src/graph/layout/level";
 import type { Scene } from "../../src/graph/layout/scene";
 import { solveSimply } from "../../src/graph/layout/simple";
 import { step } from "../../src/graph/move";
 import { buildTree } from "../../src/graph/tree";
-import { randomGraph, stackOf } from "./made";
+import { graphOf, randomGraph, stackOf } from "./made";
 
 const measure = (text: string) => text.length * 7;
 const FILTER = { weights: false, sizes: false };
@@ -98,6 +98,36 @@ describe("layout", () => {
     const scene = await sceneOf(randomGraph(seed, 90), () => SILENT, 0);
     expect(scene.plain).toBe(true);
     holds(scene);
+  });
+
+  test("lines go down, also into a layer that begins before what it reads", async () => {
+    const layers = [
+      ["Model", "proj: Linear"],
+      ["Model", "attn: Attention"],
+    ];
+    const graph = graphOf(
+      [
+        { layer: 0, short: "empty" },
+        { layer: 1, short: "reshape" },
+        { layer: 0, short: "mm", inputs: [0, 1] },
+      ],
+      layers,
+    );
+    const scene = await sceneOf(graph);
+    holds(scene);
+    for (const { points } of scene.wires) expect(points[points.length - 1]).toBeGreaterThan(points[1]!);
+    const cycle: Problem = {
+      boxes: Array(3).fill({ width: 9, height: 9, inputs: null, outputs: null }),
+      inputs: [],
+      outputs: [],
+      lines: [
+        { from: 1, to: 0, value: 1 },
+        { from: 2, to: 1, value: 2 },
+        { from: 0, to: 2, value: 0 },
+      ],
+    };
+    expect(inOrder(cycle)).toEqual([0, 2, 1]);
+    expect(inOrder({ ...cycle, lines: cycle.lines.slice(0, 2) })).toEqual([2, 1, 0]);
   });
 
   test("does not wait for ELK without end, nor for one that cannot start", async () => {

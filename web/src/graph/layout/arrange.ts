@@ -45,6 +45,15 @@ export class Layouts {
     return place(visible, labels, measure, levels, solved, budget.plain);
   }
 
+  /** Starts the worker, which takes a moment, before there is something to lay out. */
+  warm(): void {
+    try {
+      this.#elk ??= this.#makeElk();
+    } catch {
+      // Told when it is needed: the plain way is taken.
+    }
+  }
+
   stop(): void {
     this.#elk?.stop();
     this.#elk = null;

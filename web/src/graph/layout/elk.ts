@@ -46,7 +46,7 @@ export function write(problem: Problem): ElkNode {
   }
   const children: ElkNode[] = [];
   for (const value of problem.inputs) children.push(edgeNode(`in${value}`, "FIRST_SEPARATE"));
-  problem.boxes.forEach((box, at) => children.push(boxNode(box, at, ins[at]!, outs[at]!)));
+  for (const at of inOrder(problem)) children.push(boxNode(problem.boxes[at]!, at, ins[at]!, outs[at]!));
   for (const value of problem.outputs) children.push(edgeNode(`out${value}`, "LAST_SEPARATE"));
   const edges: ElkExtendedEdge[] = problem.lines.map((line, at) => ({
     id: `e${at}`,
@@ -54,6 +54,35 @@ export function write(problem: Problem): ElkNode {
     targets: [line.to === BOTTOM ? `out${line.value}` : `b${line.to}i${line.value}`],
   }));
   return { id: "root", layoutOptions: OPTIONS, children, edges };
+}
+
+/**
+ * Boxes after those that they read, else as they stand: ELK turns round every line that goes against the order, which
+ * is to be done in cycles only. A layer may begin before what it reads: `empty` for the result of a product.
+ */
+export function inOrder(problem: Problem): number[] {
+  const waits = problem.boxes.map(() => new Set<number>());
+  const readers = problem.boxes.map(() => new Set<number>());
+  for (const { from, to } of problem.lines) {
+    if (from < 0 || to < 0 || from === to) continue;
+    waits[to]!.add(from);
+    readers[from]!.add(to);
+  }
+  const left = new Set(problem.boxes.keys());
+  const order: number[] = [];
+  while (left.size > 0) {
+    let next: number | undefined;
+    for (const at of left) {
+      next ??= at; // of a cycle the first
+      if (waits[at]!.size > 0) continue;
+      next = at;
+      break;
+    }
+    order.push(next!);
+    left.delete(next!);
+    for (const reader of readers[next!]!) waits[reader]!.delete(next!);
+  }
+  return order;
 }
 
 function edgeNode(id: string, constraint: string): ElkNode {
