@@ -184,9 +184,11 @@ class Diff:
     def ops_delta(self) -> dict[str, int]:
         """Operator -> how many more (or fewer) of it there are, largest change first."""
         change: Counter[str] = Counter()
+        tables = {id(table): table for part in self.parts for table in part.tables}  # pieces that repeat one share it
+        counts = {key: op_counts(table) for key, table in tables.items()}
         for part in self.parts:
-            change.update(op_counts(part.tables[1]))
-            change.subtract(op_counts(part.tables[0]))
+            change.update(counts[id(part.tables[1])])
+            change.subtract(counts[id(part.tables[0])])
         names = sorted(change, key=lambda name: (-abs(change[name]), name))
         return {name: change[name] for name in names if change[name]}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutaway.dump import schema
-from cutaway.dump.compilation import Compilation
+from cutaway.dump.compilation import Piece
 from cutaway.dump.diff.compare import Pair, diff_pairs
 from cutaway.dump.diff.course import predecessor
 from cutaway.dump.diff.result import Diff, Rewrite
@@ -276,20 +276,21 @@ def _with_repeated(dump: Dump, pairs: Sequence[Pair]) -> list[Pair]:
     compilation = dump.compilations.get(pairs[0].after.compilation or "")
     if compilation is None or None in found:
         return list(pairs)
+    pieces = {piece.name: piece for piece in compilation.pieces}
     for same in fold_pieces(compilation):
         names = [same.shown, *same.others]
         shown = next((found[name] for name in names if name in found), [])
         for name in names if shown else ():
             if name not in found:
-                layers = _layers(compilation, shown[0].after.piece or "", name)
+                layers = _layers(pieces[shown[0].after.piece or ""], pieces[name])
                 found[name] = [Pair(pair.before, pair.after, name, layers) for pair in shown]
-    order = {piece.name: number for number, piece in enumerate(compilation.pieces)}
+    order = {name: number for number, name in enumerate(pieces)}
     return [pair for name in sorted(found, key=lambda name: order.get(name or "", 0)) for pair in found[name]]
 
 
-def _layers(compilation: Compilation, piece: str, other: str) -> Mapping[str, str]:
+def _layers(piece: Piece, other: Piece) -> Mapping[str, str]:
     """Layers of a piece -> those of another that repeats it; empty where they do not correspond."""
-    mine, theirs = compilation.piece(piece).layers, compilation.piece(other).layers
+    mine, theirs = piece.layers, other.layers
     pairs = list(zip(mine, theirs, strict=False))
     fits = len(mine) == len(theirs) and all(pattern(one) == pattern(two) for one, two in pairs)
     return dict(pairs) if fits else {}
