@@ -61,6 +61,8 @@ _COMPILER = ("CUDAGraphMode", "CompilationConfig", "compile")
 def __getattr__(name: str) -> Any:
     if name == "load":
         return import_module("cutaway.dump.reader").load
+    if name == "explain":
+        return import_module("cutaway.explain")
     if name == "record":  # the package is itself callable, see its docstring
         return import_module("cutaway.record")
     if name in _COMPILER:

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cutaway.errors import CutawayError, IsolateError, UsageError
 from cutaway.explain.budget import Budget
 from cutaway.explain.ladder import Climbed, Ladder, OutOfTimeError
-from cutaway.explain.progress import Lines, Progress
-from cutaway.explain.progress_live import progress_on
+from cutaway.explain.progress import Lines, Progress, progress_on
 from cutaway.explain.state import Remembering, State
 from cutaway.explain.trial import Observation, Outputs, Setting, Tensors
 from cutaway.explain.trial.environment import IN_TRIAL

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from types import TracebackType
 from typing import Protocol, Self, TextIO
+
+from cutaway.explain.budget import Budget
 
 
 class Progress(Protocol):
@@ -84,3 +87,10 @@ class Lines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+def progress_on(stream: TextIO, budget: Budget) -> Progress:
+    """The display on a terminal, lines elsewhere."""
+    if not stream.isatty():
+        return Lines(stream)
+    return import_module("cutaway.explain.progress_live").Display(stream, budget)  # rich is not needed elsewhere

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cutaway.explain.budget import Budget
-from cutaway.explain.progress import SEEN, Lines, Progress
+from cutaway.explain.progress import SEEN
 
 _STYLES = {True: "bold red", False: "green", None: "dim"}
 _MOST_ROWS = 24
@@ -103,8 +103,3 @@ class Display:
         if self.budget.limit is None:
             return f"{spent} · Ctrl-C tells what is known"
         return f"{spent} of {self.budget.limit / 60:g} · Ctrl-C tells what is known"
-
-
-def progress_on(stream: TextIO, budget: Budget) -> Progress:
-    """The display on a terminal, lines elsewhere."""
-    return Display(stream, budget) if stream.isatty() else Lines(stream)
