@@ -192,6 +192,13 @@ describe("search", () => {
     expect(forms("range:1_16 compilation:backbone")).toHaveLength(1);
   });
 
+  it("reads what is being typed as a beginning", () => {
+    expect(forms("op:rms")).toEqual(["3 ir.rms_norm layers.0–2.input_layernorm"]);
+    expect(search(ENGINE, "op:rms").widened).toBe("op:rms*");
+    expect(search(ENGINE, "op:rms_norm").widened).toBeNull();
+    expect(forms("op:rms ")).toEqual([]);
+  });
+
   it("takes plain words for anything, operators first", () => {
     expect(forms("rms")[0]).toBe("3 ir.rms_norm layers.0–2.input_layernorm");
     expect(forms("mlp")).toEqual(["1 aten.mul layers.0.mlp"]);

@@ -10,7 +10,7 @@ export interface ShownRow {
   text: string;
   hues: readonly number[];
   /** Nodes that light it: its own, and of identical layers those that are not shown. */
-  nodes: ReadonlySet<number>;
+  nodes: readonly number[];
   /** None of its nodes' origins are known. */
   unknown: boolean;
 }
@@ -28,7 +28,7 @@ export function shownRows(
   const hues = huesOfSets(stage.ways, lines);
   const alike = layers.rows.some((row) => row.times > 1) ? counterparts(layers, graph) : null;
   return layers.rows.map((row) => {
-    const nodes = new Set(alike ? row.nodes.flatMap((node) => alike.get(node) ?? [node]) : row.nodes);
+    const nodes = alike ? row.nodes.flatMap((node) => alike.get(node) ?? [node]) : row.nodes;
     const isNode = row.kind === "node" && row.nodes.length === 1;
     const set = isNode ? (stage.ways.roots[row.nodes[0]!] ?? -1) : -1;
     return {

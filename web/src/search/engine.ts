@@ -3,6 +3,7 @@
 //   query ─parse─► terms ─testOf─► tests of strings ─► rows ─► forms: what is the same in layers and stages, once
 
 import type { Fingerprint, Overview, SearchTable, Selector, Steps } from "../data/types";
+import { isGlob } from "./glob";
 import { label, pattern } from "./labels";
 import { parse, type Query } from "./parse";
 import { placesOf, type Places, type View } from "./places";
@@ -49,6 +50,8 @@ export interface Found {
   query: Query;
   forms: Form[];
   nodes: number;
+  /** The last term as it was read, when it finds nothing as it stands. */
+  widened: string | null;
   /** Milliseconds that it took. */
   took: number;
 }
@@ -162,6 +165,24 @@ function siblingsOf({ strings, columns }: SearchTable, { views }: Places): Map<s
 export function search(engine: Engine, text: string): Found {
   const began = performance.now();
   const query = parse(text);
+  let forms = formsFound(engine, query);
+  let widened: string | null = null;
+  const last = query.terms.at(-1);
+  if (!forms.length && last && last.end === text.length && isUnfinished(last)) {
+    // While a value is typed its end is missing.
+    const wider = { ...last, values: last.values.map((value) => `${value}*`) };
+    forms = formsFound(engine, { ...query, terms: query.terms.with(-1, wider) });
+    if (forms.length) widened = `${last.text}*`;
+  }
+  const nodes = forms.reduce((sum, form) => sum + form.count, 0);
+  return { query, forms, nodes, widened, took: performance.now() - began };
+}
+
+function isUnfinished({ field, values, text }: Query["terms"][number]): boolean {
+  return field !== "word" && field !== "shape" && !values.some(isGlob) && !/["']$/.test(text);
+}
+
+function formsFound(engine: Engine, query: Query): Form[] {
   const tests = query.terms.map((term) => testOf(term, engine.tested));
   const groups = new Map<string, Group>();
   if (tests.length) {
@@ -174,9 +195,7 @@ export function search(engine: Engine, text: string): Found {
     form.rank = rankOf(query, form);
     forms.push(form);
   }
-  forms.sort((a, b) => a.spots[0]!.order - b.spots[0]!.order || a.rank - b.rank);
-  const nodes = forms.reduce((sum, form) => sum + form.count, 0);
-  return { query, forms, nodes, took: performance.now() - began };
+  return forms.sort((a, b) => a.spots[0]!.order - b.spots[0]!.order || a.rank - b.rank);
 }
 
 /** Whether a term asks for layers: then it is no news that others have none. */
