@@ -42,10 +42,12 @@ function cross(places: number[], width: number, left: number): Crossing[] {
   const apart = Math.min(APART, (width - 2 * PAD) / Math.max(1, places.length));
   const lane = Math.min(LANE, LANES / Math.max(1, places.length));
   const found: Crossing[] = [];
+  // Those that stand near the middle stay where they are, if that leaves room for the others.
+  const near = places.every((place) => Math.abs(place + left - width / 2) < apart * (places.length + 2));
   order.forEach((at, rank) => {
     const x = width / 2 + (rank - (places.length - 1) / 2) * apart;
     const inner = places[at]! + left;
-    const straight = Math.abs(inner - x) < 1;
+    const straight = Math.abs(inner - x) < 1 || (near && Math.abs(inner - x) < apart * 2);
     // Those that go left run the farther from the border the more they stand to the right, the others the other way
     // round: then no two of them cross.
     const turn = inner < x ? places.length - rank : rank + 1;
