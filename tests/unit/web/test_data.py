@@ -94,6 +94,17 @@ class TestOverview:
         assert totals.nodes == dump.find("backbone/captured").node_count + dump.find("backbone.2/captured").node_count
         assert totals.kernels == 2
 
+    def test_times_of_torch_and_of_the_engine(self, tmp_path: Path) -> None:
+        maker = DumpMaker(tmp_path / "run_001" / "rank_0_dp_0")
+        maker.compilation("one")
+        values = {"entire_frame_compile_time_s": 1.5, "duration_us": 1.5e6, "start_time_us": 1.7e15, "gc_time_us": True}
+        maker.event("metric", "one", kind="compile_time", values=values, piece=None, range=None)
+        for piece in ("piece_00", "piece_02"):
+            maker.event("metric", "one", kind="compile_time", values={"seconds": 1}, piece=piece, range="8_8")
+        maker.event("metric", "one", kind="hooks", values={"hook_ms": 1, "render_ms": 9}, piece=None, range=None)
+        times = Library(tmp_path).get("run_001/rank_0_dp_0/overview").compilations[0].times  # pyright: ignore
+        assert times == [shapes.Time("pieces", 2), shapes.Time("whole frame", 1.5), shapes.Time("recording", 0.01)]
+
 
 class TestSteps:
     def test_a_pass_and_its_graph_are_one_step(self, get: Get) -> None:

@@ -207,7 +207,9 @@ def test_ranks_that_part(tmp_path: Path) -> None:
     assert isinstance(overview, Overview)
     [finding] = [each for each in overview.findings if each.kind == "ranks"]
     assert finding.text == "the processes of this run compiled in 2 ways"
-    assert finding.detail == "rank_0_dp_0, rank_1_dp_0 | rank_2_dp_0"
+    groups, words = finding.detail.splitlines()
+    assert groups == "rank_0_dp_0, rank_1_dp_0 | rank_2_dp_0"
+    assert words.startswith("Beside rank_2_dp_0: The graphs differ")
     assert [each.severity for each in overview.findings] == sorted(
         (each.severity for each in overview.findings), key=lambda severity: severity != "warn"
     )

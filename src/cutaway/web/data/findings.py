@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from cutaway.dump import Code, Compilation, schema
+from cutaway.dump.compare import compare, verdict
 from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
 from cutaway.web.data import shapes
@@ -49,7 +50,29 @@ def _of_the_process(process: Process, ranks: Sequence[shapes.ProcessName]) -> It
     if len(ranks) > 1:
         groups = [", ".join(_some([each.name, *each.same])) for each in ranks]
         text = f"the processes of this run compiled in {len(ranks)} ways"
-        yield shapes.Finding("ranks", "warn", text, " | ".join(groups), None, None)
+        said, where, compilation = _parting(process, ranks)
+        detail = "\n".join(filter(None, (" | ".join(groups), said)))
+        yield shapes.Finding("ranks", "warn", text, cut(detail), where, compilation)
+
+
+def _parting(process: Process, ranks: Sequence[shapes.ProcessName]) -> tuple[str, str | None, str | None]:
+    """Where this process and the first that compiled something else part: in words, and where to look."""
+    dump = process.dump
+    other = next(each.name for each in ranks if dump.process not in (each.name, *each.same))
+    try:
+        found = compare(dump, dump.sibling(other))
+    except DumpError as error:
+        return f"{other} cannot be compared: {error}", None, None
+    words = f"Beside {other}: {verdict(found)}"
+    for pair in found.compilations:
+        courses = [pair.whole.course]
+        for group in pair.pieces:
+            courses += [group.whole, *(each.course for each in group.compiled)]
+        for span in (span for course in courses for span in course.spans[:1]):
+            step = span.pairs[0].a
+            if step is not None and step.snapshot is not None:
+                return words, step.snapshot.selector, pair.a.name if pair.a else None
+    return words, None, None
 
 
 def _error(error: schema.Failure, compilation: str | None) -> shapes.Finding:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
@@ -97,7 +97,7 @@ class _Compilation:
         self._ops: dict[str, list[tuple[str, int]]] = {}
         for metric in compilation.metrics:
             seconds = metric.values.get("seconds")
-            if metric.kind == "compile_time" and isinstance(seconds, (int, float)):
+            if metric.kind == "compile_time" and _is_number(seconds):
                 place = (metric.piece, metric.range)
                 self._seconds[place] = self._seconds.get(place, 0.0) + seconds
 
@@ -187,8 +187,20 @@ def _is_cached(step: Step) -> bool:
     return step.cached
 
 
-_TIMES = {"seconds": 1.0, "_s": 1.0, "_ms": 1e-3, "_us": 1e-6}
-"""How a number that is a time ends, in seconds."""
+_TIMES = {
+    "seconds": ("compile", 1.0),
+    "entire_frame_compile_time_s": ("whole frame", 1.0),
+    "backend_compile_time_s": ("backend", 1.0),
+    "inductor_compile_time_s": ("Inductor", 1.0),
+    "code_gen_time_s": ("code generation", 1.0),
+    "triton_compile_time_us": ("kernels' compilers", 1e-6),
+    "pre_grad_pass_time_us": ("pre-grad passes", 1e-6),
+    "joint_graph_pass_time_us": ("joint passes", 1e-6),
+    "post_grad_pass_time_us": ("post-grad passes", 1e-6),
+    "hook_ms": ("recording", 1e-3),
+    "render_ms": ("recording", 1e-3),
+}
+"""Name in a metric -> what it is the time of, and its unit in seconds. torch has many more names for the same times."""
 
 
 def _times(metrics: Sequence[schema.Metric]) -> list[shapes.Time]:
@@ -197,28 +209,14 @@ def _times(metrics: Sequence[schema.Metric]) -> list[shapes.Time]:
     for metric in metrics:
         if metric.kind not in ("compile_time", "hooks"):
             continue
-        for name, seconds in _seconds_in(metric.values):
-            if metric.kind == "hooks":
-                name = "recording"
-            elif metric.piece is not None:
-                name = "pieces"
-            elif name == "seconds":
-                name = "compile"
-            sums[name] = sums.get(name, 0.0) + seconds
+        for key, (name, unit) in _TIMES.items():
+            value = metric.values.get(key)
+            if _is_number(value) and value >= 0:
+                name = "pieces" if metric.piece is not None and metric.kind == "compile_time" else name
+                sums[name] = sums.get(name, 0.0) + unit * value
     largest = sorted(sums.items(), key=lambda pair: -pair[1])
-    return [shapes.Time(cut(name, 200), round(seconds, 4)) for name, seconds in largest if seconds > 0]
+    return [shapes.Time(name, round(seconds, 4)) for name, seconds in largest if seconds > 0]
 
 
-def _seconds_in(values: Mapping[str, Any]) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for name, value in values.items():
-        if name.startswith(("start_time", "end_time")):  # since 1970: when, not how long
-            continue
-        scale = next((scale for ending, scale in _TIMES.items() if name.endswith(ending)), None)
-        if scale is not None and _is_number(value):
-            found.append((name, value * scale))
-    return found
-
-
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
