@@ -8,10 +8,10 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from cutaway.explain.bisect import Finding, inside
 from cutaway.explain.budget import Budget
+from cutaway.explain.progress import Lines
 from cutaway.explain.trial import Observation, Setting, Signature
 
 PLANTED = Path(__file__).with_name("planted.py")
@@ -73,36 +73,10 @@ def _slow_ran(folder: Path) -> bool:
     return '"name": "slow", "run": 1, "off": false' in lines
 
 
-class Told:
-    """Progress that is kept."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def begin(self, step: str, about: float | None = None) -> None:
-        self.lines.append(step)
-
-    def end(self, result: str, is_fault: bool | None = None) -> None:
-        self.lines.append(f"  {result}")
-
-    def learn(self, finding: str) -> None:
-        self.lines.append(f"! {finding}")
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
 def look(fault: str, folder: Path, part: str = "inductor") -> Finding:
-    told = Told()
     began = time.monotonic()
-    found = inside(PlantedTrial(fault, folder), PlantedJudge(), part, Budget(5), told)
-    print("\n".join(told.lines), f"\n{time.monotonic() - began:.1f} s\n{found.sentence()}\n{found}")
+    found = inside(PlantedTrial(fault, folder), PlantedJudge(), part, Budget(10), Lines(sys.stdout))
+    print(f"{time.monotonic() - began:.1f} s\n{found.sentence()}\n{found}")
     return found
 
 

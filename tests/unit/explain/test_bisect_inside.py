@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from cutaway.explain.bisect import Finding, inside
 from cutaway.explain.budget import Budget
+from cutaway.explain.progress import Lines
 from cutaway.explain.switches import Place
 from cutaway.explain.trial import Observation, Setting, Signature
 
@@ -49,20 +50,8 @@ class SignatureJudge:
         return ""
 
 
-class Silent:
-    def begin(self, step: str, about: float | None = None) -> None: ...
-    def end(self, result: str, is_fault: bool | None = None) -> None: ...
-    def learn(self, finding: str) -> None: ...
-    def say(self, text: str) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-
 def look(trial: WrittenTrial, part: str = "inductor", minutes: float = 5) -> Finding:
-    return inside(trial, SignatureJudge(), part, Budget(minutes), Silent())
+    return inside(trial, SignatureJudge(), part, Budget(minutes), Lines(None))
 
 
 def always(*events: Event) -> Says:
