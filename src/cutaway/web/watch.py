@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -83,5 +85,10 @@ class Listeners:
 async def follow(source: AsyncIterator[None], look: Callable[[], bool], listeners: Listeners) -> None:
     """Look whenever something may have changed, in a thread, and tell the listeners when it has."""
     async for _ in source:
-        if await anyio.to_thread.run_sync(look):
+        try:
+            changed = await anyio.to_thread.run_sync(look)
+        except Exception:  # noqa: BLE001  (our bug: the server must go on)
+            traceback.print_exc(file=sys.stderr)
+            changed = False
+        if changed:
             listeners.tell()

@@ -482,6 +482,17 @@ class TestReadingOn:
         assert any("is broken in line" in note for note in found.notes)
         assert len(found.compilations) == 2
 
+    def test_what_cannot_be_shown_any_more_is_a_problem(self, tmp_path: Path) -> None:
+        root = make_dump(tmp_path / "dump", ended=False)
+        library = Library(root)
+        library.get("run_001/rank_0_dp_0/overview")
+        with (root / "run_001" / "rank_0_dp_0" / "manifest.jsonl").open("a") as file:
+            file.write(json.dumps({"event": "compilation", "seq": 99, "time": 1, "compilation": "x" * 10_000}) + "\n")
+        assert library.read_on()
+        with pytest.raises(DumpError, match="a name of 10000 characters"):
+            library.get("run_001/rank_0_dp_0/overview")
+        assert not library.read_on()
+
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     root = make_dump(tmp_path / "dump")

@@ -84,6 +84,23 @@ def test_a_name_that_many_read_is_not_written_in_full_each_time(tmp_path: Path) 
     assert max(ask_everything(library).values()) < 2_000_000
 
 
+def test_a_selector_of_a_megabyte_is_refused(tmp_path: Path) -> None:
+    library = write(tmp_path, [chain(5)], [f"one/{LONG}"])
+    answer = Answers(library).get(f"{BASE}/overview")
+    assert (answer.status, len(answer.body) < 1000) == (422, True)
+    assert "a name of 1000004 characters" in json.loads(answer.body)["what"]
+
+
+def test_findings_without_end_are_counted(tmp_path: Path) -> None:
+    maker = DumpMaker(tmp_path / "run_001" / "rank_0_dp_0")
+    maker.compilation("one")
+    for number in range(5000):
+        maker.event("metric", "one", kind="graph_break", values={"reason": f"{number}"}, piece=None, range=None)
+    found = Library(tmp_path).get(f"{BASE}/overview").findings  # pyright: ignore
+    assert len(found) == 201
+    assert found[-1].text == "4802 more findings are left out"
+
+
 def test_what_a_terminal_or_a_browser_might_obey_is_only_text(tmp_path: Path) -> None:
     table = chain(5, name=NASTY)
     table["layers"] = [["Model", f"{NASTY}: {NASTY}"]]

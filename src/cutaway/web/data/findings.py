@@ -22,6 +22,7 @@ _COMMON = ("aten.", "prims.", "operator.", "torch.", "higher_order.", "builtins.
 """Operators that are in every graph: that they are there says nothing about a pattern."""
 _WHY = ("reason", "bypass_reason", "cure")
 MOST = 6
+MOST_FINDINGS = 200
 
 
 def findings(process: Process, ranks: Sequence[shapes.ProcessName]) -> list[shapes.Finding]:
@@ -37,7 +38,12 @@ def findings(process: Process, ranks: Sequence[shapes.ProcessName]) -> list[shap
     found = [*_of_the_process(process, ranks)]
     for compilation in process.dump:
         found += _Findings(process, compilation).all()
-    return sorted(found, key=lambda finding: finding.severity != "warn")
+    found.sort(key=lambda finding: finding.severity != "warn")
+    more = len(found) - MOST_FINDINGS
+    if more > 0:
+        text = f"{more} more findings are left out"
+        found[MOST_FINDINGS:] = [shapes.Finding("incomplete", "info", text, "", None, None)]
+    return found
 
 
 def _of_the_process(process: Process, ranks: Sequence[shapes.ProcessName]) -> Iterator[shapes.Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -135,16 +136,19 @@ class Library:
             except DumpError as error:
                 if str(error) in process.dump.notes:
                     continue
-                self._processes[key] = self._again(key, process.dump, str(error))
+                process.dump.notes.append(str(error))
+                self._again(key, process.dump)
             changed = True
         return changed
 
-    def _again(self, key: tuple[str, str], dump: Dump, problem: str) -> Process:
+    def _again(self, key: tuple[str, str], dump: Dump) -> None:
+        """Read a process from its beginning; else keep what was read, unless that cannot be shown."""
+        del self._processes[key]
         try:
-            return Process(self._load(*key))
+            self._processes[key] = Process(self._load(*key))
         except CutawayError:
-            dump.notes.append(problem)
-            return Process(dump)
+            with suppress(DumpError):
+                self._processes[key] = Process(dump)
 
     def names(self) -> object:
         """Equal as long as there are the same runs and processes; None when there is no dump any more."""

@@ -22,9 +22,13 @@ class Process:
 
     Args:
         dump: its dump. What is found out here stays as it is: when more is recorded, make another one.
+
+    Raises:
+        DumpError: a name in its manifest is longer than any that a compile makes; each is said of many things.
     """
 
     def __init__(self, dump: Dump) -> None:
+        _check_names(dump)
         self.dump = dump
         self._pieces: dict[str, list[Piece]] = {}
         self._leaders: dict[str, dict[tuple[str, str | None], str]] = {}
@@ -123,6 +127,18 @@ class Process:
         """The snapshot that one comes from; None for the first of its compilation."""
         earlier = self.trail.before(self.trail.spot(snapshot))
         return earlier.snapshot if earlier is not None else None
+
+
+def _check_names(dump: Dump) -> None:
+    for compilation in dump:
+        steps = (name for step in compilation.steps for name in (step.selector, step.piece or "", step.range or ""))
+        longest = max((compilation.name, *steps), key=len)
+        if len(longest) > LONGEST:
+            raise DumpError(
+                f"the manifest has a name of {len(longest)} characters: {cut(longest, 40)!r}",
+                "no compile makes such names",
+                "run `cutaway verify` to see what else is wrong",
+            )
 
 
 def leaf(step: Step) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cutaway.dump import Code, Snapshot, schema
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process, leaf
-from cutaway.web.data.words import cut
 
 
 def steps(process: Process, name: str) -> shapes.Steps:
@@ -92,7 +91,7 @@ def _code(step: Code) -> shapes.Step:
     return shapes.Step(
         kind="code",
         selector=step.selector,
-        name=cut(leaf(step)),
+        name=leaf(step),
         stage=step.kind,
         phase=step.phase,
         pass_name=None,
