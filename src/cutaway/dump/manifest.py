@@ -75,7 +75,14 @@ def read_events(
     events: list[schema.Event] = []
     notes: list[str] = []
     unknown = 0
+    begun = first > 1
     for line in read_lines(content, kinds):
+        if isinstance(line.event, schema.Run):
+            if begun:
+                where = first + line.number - 1
+                notes.append(f"from line {where} on manifest.jsonl is another process's: that part is left out")
+                break
+            begun = True
         if line.problem:
             raise DumpError(
                 f"manifest.jsonl is broken in line {first + line.number - 1}",

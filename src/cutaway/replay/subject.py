@@ -8,6 +8,7 @@ from hashlib import blake2b
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import Node, NodeTable, Source
 from cutaway.dump.snapshot import Snapshot
+from cutaway.errors import ReplayError
 from cutaway.replay.raw import RawGraph, read_raw
 
 
@@ -52,7 +53,13 @@ class Subject:
         text = snapshot.raw
         file = next(file for file in owner.files if file.kind == "raw")
         edited = blake2b(text.encode(), digest_size=16).hexdigest() != file.digest
-        return cls(snapshot.selector, read_raw(text, file.path), snapshot, edited)
+        try:
+            return cls(snapshot.selector, read_raw(text, file.path), snapshot, edited)
+        except ReplayError as error:
+            if not edited:
+                raise
+            why = f"it was changed since it was recorded, and {error.why}"
+            raise ReplayError(error.what, why, "put it back as it was, or record again") from error
 
     @property
     def dump(self) -> Dump | None:

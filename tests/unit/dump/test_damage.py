@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,19 @@ def places(value: Any) -> Any:
     for key, inner in items:
         yield value, key
         yield from places(inner)
+
+
+def test_the_manifests_of_two_processes_in_one(process: Path, tmp_path: Path) -> None:
+    """What came first is read; what was put behind it is left out, and that is said."""
+    mixed = tmp_path / "mixed"
+    shutil.copytree(process, mixed)
+    whole = load(process)
+    text = (process / "manifest.jsonl").read_text()
+    (mixed / "manifest.jsonl").write_text(text + text)
+    found = load(mixed)
+    line = len(text.splitlines()) + 1
+    assert f"from line {line} on manifest.jsonl is another process's: that part is left out" in found.notes
+    assert list(found.snapshots) == list(whole.snapshots)
+    assert [len(each.steps) for each in found] == [len(each.steps) for each in whole]
+    (report,) = verify(mixed)
+    assert any(f"manifest.jsonl:{line}" in finding.where for finding in report.findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from lineage_maker import make_lineage_dump
 from cutaway.cli import main
 from cutaway.dump import load
 from cutaway.dump.lineage import lineage, node_at
-from cutaway.errors import CutawayError
+from cutaway.errors import CutawayError, DumpError
 
 QUESTIONS = ("tiny.py:8", "layers.*", "cpp_fused_neg_0", "name:norm", "piece_02/range_8_8/post_grad:div_norm")
 JSON = st.recursive(
@@ -112,3 +113,13 @@ def test_events_in_another_order(process: Path, tmp_path: Path) -> None:
     make_lineage_dump(folder)
     (folder / "manifest.jsonl").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     ask_everything(folder)
+
+
+def test_what_is_no_node_table(process: Path, tmp_path: Path) -> None:
+    """It is said to be none, rather than to have no such node."""
+    broken = tmp_path / "broken"
+    shutil.copytree(process, broken)
+    for table in broken.glob("nodes/*.json"):
+        table.write_text('{"x": 1}')
+    with pytest.raises(DumpError, match="is no node table"):
+        lineage(load(broken), "name:norm")

@@ -68,10 +68,10 @@ class LightNode(Struct, omit_defaults=True):
 class LightTable(Struct):
     """A graph; ids are indices."""
 
+    nodes: list[LightNode]
     schema: int = SCHEMA
     layers: list[list[str]] = []
     sources: list[Source] = []
-    nodes: list[LightNode] = []
 
     def source(self, node: LightNode) -> Source | None:
         """The line of Python that a node says it comes from; None when it does not."""
