@@ -48,6 +48,16 @@ class TestIndex:
         assert isinstance(found, shapes.Overview)
         assert (found.run, found.process) == (index.run, below.partition("/")[2] or "rank_0_dp_0")
 
+    def test_a_newer_run_may_lack_the_process_that_was_asked_for(self, tmp_path: Path) -> None:
+        root = make_dump(tmp_path / "dump", ranks=2)
+        library = Library(root, rank="rank_1_dp_0")
+        assert library.index().process == "rank_1_dp_0"
+        make_dump(tmp_path / "more")
+        (tmp_path / "more" / "run_001").rename(root / "run_002")
+        index = library.index()
+        assert (index.run, index.process) == ("run_001", "rank_1_dp_0")
+        assert [run.name for run in index.runs] == ["run_002", "run_001"]
+
     def test_a_process_folder_is_relative(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(root / "run_001" / "rank_0_dp_0")
         found = Library(".").get("run_001/rank_0_dp_0/diff/" + LOWERING)

@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cutaway.dump import Dump, Snapshot, load
-from cutaway.dump.locate import locate
+from cutaway.dump.locate import Location, locate
 from cutaway.errors import CutawayError, DumpError, SelectorError
 from cutaway.web.data import shapes
 from cutaway.web.data.comparison import comparison
@@ -61,7 +61,7 @@ class Library:
         Raises:
             DumpError: the dump is gone.
         """
-        first = locate(self.path, *self._asked)
+        first = self._now()
         runs = [shapes.RunName(name, self._names(name)) for name in reversed(first.runs)]
         return shapes.Index(
             schema=1,
@@ -153,10 +153,17 @@ class Library:
     def names(self) -> object:
         """Equal as long as there are the same runs and processes; None when there is no dump any more."""
         try:
-            first = locate(self.path, *self._asked)
+            first = self._now()
         except CutawayError:
             return None
         return (first.runs, first.processes)
+
+    def _now(self) -> Location:
+        """What is shown first, as things stand; a newer run may lack the process that was asked for."""
+        try:
+            return locate(self.path, *self._asked)
+        except SelectorError:
+            return locate(self.path, self._first.run, self._first.process)
 
     def _load(self, run: str, process: str) -> Dump:
         if (run, process) == (self._first.run, self._first.process):
