@@ -1,4 +1,4 @@
-"""The ladder over subjects whose behaviour is written down: any part, rungs that cannot be tried, faults that come and go.
+"""The ladder over written-down behaviour: any part, rungs that cannot be tried, faults that come and go.
 
 The trial here is a table instead of a process; the real ones are in tests/torch and tests/vllm.
 """
@@ -100,9 +100,17 @@ def test_values_that_are_not_finite_in_eager_are_the_models_own() -> None:
     assert climb(Table(lambda _: nan)).outcome == "own"
 
 
-def test_a_crash_of_eager_that_is_another_one_is_said() -> None:
+def test_a_crash_of_eager_is_the_models_own_whatever_is_said_when_it_is_compiled() -> None:
     trial = Table(lambda setting: crashed("ValueError") if setting.eager else crashed("TypeError"))
-    with pytest.raises(IsolateError, match="eager crashes in another way"):
+    found = climb(trial)
+    assert found.outcome == "own"
+    assert "ValueError" in found.why
+    assert "TypeError" in found.why
+
+
+def test_eager_that_does_not_run_is_no_reference() -> None:
+    trial = Table(lambda setting: crashed("ValueError") if setting.eager else right())
+    with pytest.raises(IsolateError, match="eager does not run, and compiled it does"):
         climb(trial)
 
 

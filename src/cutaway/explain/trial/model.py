@@ -134,7 +134,7 @@ class ModelTrial(Runner):
         return found
 
 
-def how_of(model: Any, how: Any, dims: Any = None) -> tuple[Any, How]:
+def how_of(model: Any, how: Any = None, dims: Any = None) -> tuple[Any, How]:
     """The model itself, and how it is compiled, out of what a user gave.
 
     Args:
