@@ -207,7 +207,7 @@ describe("search", () => {
 
   it("says which term finds nothing, and what comes near", () => {
     const misses = missesOf(ENGINE, parse("op:rms_nrm stage:captured"));
-    expect(misses.map(({ text, nodes, near }) => [text, nodes, near])).toEqual([
+    expect(misses.map(({ term, nodes, near }) => [term.text, nodes, near])).toEqual([
       ["op:rms_nrm", 0, ["ir.rms_norm"]],
       ["stage:captured", 5, []],
     ]);

@@ -1,7 +1,6 @@
 // Rows of the structured form as the graph pane shows them: under the piece's own layers, with colours.
 
 import type { Graph, LayerRow, Layers } from "../data/types";
-import { pattern } from "../search/labels";
 import type { SourceLine } from "./lines";
 import { huesOfSets, type Stage } from "./way";
 
@@ -9,9 +8,7 @@ export interface ShownRow {
   row: LayerRow;
   text: string;
   hues: readonly number[];
-  /** Nodes that light it: its own, and of identical layers those that are not shown. */
-  nodes: readonly number[];
-  /** None of its nodes' origins are known. */
+  /** It is not known what it stems from. */
   unknown: boolean;
 }
 
@@ -26,16 +23,14 @@ export function shownRows(
   lines: Map<number, SourceLine>,
 ): ShownRow[] {
   const hues = huesOfSets(stage.ways, lines);
-  const alike = layers.rows.some((row) => row.times > 1) ? counterparts(layers, graph) : null;
   return layers.rows.map((row) => {
-    const nodes = alike ? row.nodes.flatMap((node) => alike.get(node) ?? [node]) : row.nodes;
-    const isNode = row.kind === "node" && row.nodes.length === 1;
+    // Of identical layers the first one tells for all.
+    const isNode = row.kind === "node" && row.nodes.length > 0;
     const set = isNode ? (stage.ways.roots[row.nodes[0]!] ?? -1) : -1;
     return {
       row,
       text: renamed(row.text, layerMap),
       hues: isNode ? (hues[set] ?? NONE) : NONE,
-      nodes,
       // What comes in is computed elsewhere: only what is computed here stems from somewhere.
       unknown: isNode && isCall(graph, row.nodes[0]!) && (stage.ways.sets[set]?.length ?? 0) === 0,
     };
@@ -52,29 +47,4 @@ export function renamed(text: string, layerMap: Record<string, string>): string 
   const name = cut < 0 ? text : text.slice(0, cut);
   const own = layerMap[name];
   return own === undefined ? text : own + text.slice(name.length);
-}
-
-/** Node that is shown -> it and its like in identical layers that are folded into the one shown. */
-function counterparts(layers: Layers, graph: Graph): Map<number, number[]> {
-  const shown = new Set(layers.rows.flatMap((row) => (row.kind === "node" ? row.nodes : [])));
-  // Nodes of identical layers stand in the same order: the n-th of one operator is the n-th of all.
-  const counts = new Map<string, number>();
-  const groups = new Map<string, { shown: number[]; hidden: number[] }>();
-  for (const node of graph.nodes) {
-    if (node.layer === null) continue;
-    const fqn = graph.layers[node.layer]?.at(-1) ?? "";
-    const place = `${fqn} ${node.target}`;
-    const at = counts.get(place) ?? 0;
-    counts.set(place, at + 1);
-    const key = `${pattern(fqn)} ${node.target} ${at}`;
-    let group = groups.get(key);
-    if (!group) groups.set(key, (group = { shown: [], hidden: [] }));
-    (shown.has(node.id) ? group.shown : group.hidden).push(node.id);
-  }
-  const found = new Map<number, number[]>();
-  for (const { shown, hidden } of groups.values()) {
-    const last = shown.at(-1);
-    if (last !== undefined && hidden.length) found.set(last, [last, ...hidden]);
-  }
-  return found;
 }

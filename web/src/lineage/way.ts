@@ -153,6 +153,11 @@ export interface Trail {
   line: number | null;
 }
 
+/** A long name without its middle. */
+function shortened(name: string): string {
+  return name.length > 56 ? `${name.slice(0, 44)}…${name.slice(-10)}` : name;
+}
+
 /** `qwen3.py:120 → layers.0.mlp → silu → piece_02 → post_grad: silu_and_mul → cpp_fused_0 line 88`. */
 export function crumbs(trail: Trail): Crumb[] {
   const found: Crumb[] = [];
@@ -178,7 +183,7 @@ export function crumbs(trail: Trail): Crumb[] {
     const where = trail.line === null ? "" : ` line ${trail.line}`;
     add(
       "kernel",
-      trail.calls.map(({ call }, at) => (at === 0 ? `${call.kernel}${where}` : call.kernel)),
+      trail.calls.map(({ call }, at) => (at === 0 ? `${shortened(call.kernel)}${where}` : call.kernel)),
       "no kernel known",
     );
   }

@@ -58,7 +58,7 @@ export interface Found {
 
 /** What one term of a query that finds nothing finds by itself, and what there is that comes near. */
 export interface Miss {
-  text: string;
+  term: Query["terms"][number];
   nodes: number;
   near: string[];
 }
@@ -475,7 +475,7 @@ export function missesOf(engine: Engine, query: Query): Miss[] {
     const test = testOf({ ...term, negated: false }, engine.tested);
     let nodes = 0;
     each(engine, [test], (_view, _places, local) => (nodes += local.rows.length));
-    return { text: term.text, nodes, near: nodes ? [] : nearest(engine, term.field, term.values) };
+    return { term, nodes, near: nodes ? [] : nearest(engine, term.field, term.values) };
   });
 }
 
