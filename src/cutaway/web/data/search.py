@@ -59,7 +59,9 @@ class _Table:
         index = self._index
         layers = [path[-1].rpartition(": ") if path else ("", "", "") for path in table.layers]
         places = [(index(fqn), index(cls)) for fqn, _, cls in layers]
-        sources = [(index(f"{s.file}:{s.line}" if s.file else ""), index(s.code)) for s in table.sources]
+        sources = [
+            (index(f"{s.file}:{s.line} {s.function}".strip() if s.file else ""), index(s.code)) for s in table.sources
+        ]
         providers = owner.providers
         columns = self._columns
         for node in table.nodes:
