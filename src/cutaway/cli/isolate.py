@@ -68,7 +68,7 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the search in --output; nothing else need be said again.")
 ]
 LadderOnly = Annotated[bool, typer.Option("--part-only", help="Name the part, and do not look inside of it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON (docs/isolate.md has its shape).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON (docs/dump-format.md has its shape).")]
 
 
 def isolate(
