@@ -14,9 +14,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from cutaway.cli import COMMANDS, main
+from cutaway.cli.why import QUESTIONS
 
 PAGE = Path(__file__).parent / "cli.md"
 WIDTH = "100"
+GROUPS = {"why": QUESTIONS}
 HEAD = """\
 # The command line
 
@@ -35,7 +37,9 @@ The shapes of `--json` are in [dump-format.md](dump-format.md#json-of-the-comman
 def page() -> str:
     """The whole page."""
     parts = [HEAD, _section("cutaway", [])]
-    parts += [_section(f"cutaway {name}", [name]) for name in COMMANDS]
+    for name in COMMANDS:
+        parts.append(_section(f"cutaway {name}", [name]))
+        parts += [_section(f"cutaway {name} {part}", [name, part]) for part in GROUPS.get(name, ())]
     return "\n".join(parts)
 
 

@@ -20,7 +20,7 @@ Asked = Annotated[
     str | None,
     typer.Argument(
         metavar="[PATTERN]",
-        help="A pass of ours by name, module:object, or file.py:object. Without it, the passes of the dump are listed.",
+        help="A pass by name (ours, vLLM's), module:object or file.py:object. Without it: the passes of the dump.",
     ),
 ]
 At = Annotated[

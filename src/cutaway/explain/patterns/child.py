@@ -18,6 +18,7 @@ import msgspec
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.explain.patterns import sources
 from cutaway.explain.patterns.job import Answer, Attempt, Job, Known, Ran, Reason
 from cutaway.explain.patterns.match import Comparison, calls_of, parts_of
 from cutaway.explain.patterns.rebuild import Rebuilt
@@ -45,11 +46,17 @@ def do(job: Job) -> Answer:
         return _explained(source, job)
     except SourceError as error:
         what, why, cure = error.args
-        cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ is not None else ""
-        return Answer(problem=(what, why, cure), details="\n".join([*missing, cause]).strip())
+        return Answer(problem=(what, why, cure), details="\n".join([*missing, *_frames(error.__cause__)]))
     except Exception as error:  # noqa: BLE001  (patterns and passes are other people's code)
         what = f"{job.pattern} cannot be held against these graphs"
         return Answer(problem=(what, f"{type(error).__name__}: {error}", ""), details=traceback.format_exc())
+
+
+def _frames(error: BaseException | None) -> list[str]:
+    """Where other people's code raised: a line for each frame of theirs."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    theirs = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != sources.__file__]
+    return [f"  {frame.filename}:{frame.lineno}: {frame.line}" for frame in theirs]
 
 
 def _explained(source: Source, job: Job) -> Answer:

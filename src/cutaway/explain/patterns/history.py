@@ -33,6 +33,7 @@ VLLM_PASSES: dict[str, tuple[tuple[str, ...], str]] = {
     "MLAAttnQuantFusionPass": (("fuse_attn_quant",), "CUDA or ROCm"),
     "QKNormRoPEFusionPass": (("enable_qk_norm_rope_fusion",), "CUDA, ROCm or XPU"),
 }  # fmt: skip
+NOT_CONFIGURED = "no pass of that name was configured"
 _TRANSFORMERS_ONLY = ("AddRMSNormFusionPass", "RMSNormReshapeFusionPass")
 
 
@@ -149,7 +150,7 @@ def _why_not_here(
     if why and not elsewhere:
         return why
     off = _switched_off(names, dump)
-    return off or ("it ran for other ranges only" if elsewhere else "no pass of that name was configured")
+    return off or ("it ran for other ranges only" if elsewhere else NOT_CONFIGURED)
 
 
 def _why_never(name: str, dump: Dump) -> str:

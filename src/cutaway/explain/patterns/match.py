@@ -79,6 +79,7 @@ class Comparison:
         self.fitting: dict[int, fx.Node] = {}
         self.reasons: list[Reason] = []
         self._compare(pattern, node)
+        self.reasons = list({reason.text: reason for reason in reversed(self.reasons)}.values())[::-1]
 
     @property
     def nodes(self) -> list[fx.Node]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from cutaway.dump.reader import Dump
+from cutaway.errors import ExplainError
 from cutaway.explain.patterns.fold import Finding, fold
 from cutaway.explain.patterns.graphs import choose_graphs
-from cutaway.explain.patterns.history import History, history_of, vllm_passes
+from cutaway.explain.patterns.history import NOT_CONFIGURED, History, history_of, vllm_passes
 from cutaway.explain.patterns.job import Job, Known, Ran
 from cutaway.explain.patterns.launch import LIMIT, launch
+
+_INDUCTOR = "torch._inductor."
+"""Its passes have names of their own in a recording (``pass_pattern_0``), which say nothing of the object."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,19 @@ def explain_pattern(dump: Dump, asked: str, selector: str | None = None, limit: 
         DumpError: a graph cannot be read.
     """
     seen = choose_graphs(dump, asked, selector)
-    answer = launch(Job(asked, [each.graph() for each in seen], vllm_passes(dump)), limit)
+    try:
+        answer = launch(Job(asked, [each.graph() for each in seen], vllm_passes(dump)), limit)
+    except ExplainError as error:  # what the dump itself tells of the pass is worth something without it
+        reasons = [each.reason for each in history_of(dump, [re.split(r"[.:]", asked)[-1]]).absent]
+        if not reasons or reasons[0] == NOT_CONFIGURED:
+            raise
+        cure = f"{error.cure}; in the recorded compile it did not run: {reasons[0]}"
+        raise ExplainError(error.what, error.why, cure, error.details) from error
     return Explained(
         asked=asked,
         patterns=answer.patterns,
         findings=fold(answer, seen),
-        history=history_of(dump, answer.names, answer.skipped),
+        history=History([]) if _INDUCTOR in asked else history_of(dump, answer.names, answer.skipped),
         graphs=[each.snapshot.selector for each in seen],
         ran=answer.ran,
         unknown=answer.unknown,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,9 +23,11 @@ from cutaway.compiler.passes.fusion import Fusion, FusionPass
 from cutaway.compiler.passes.fusion import Match as FusionMatch
 from cutaway.compiler.passes.order import ROUNDS
 from cutaway.explain.patterns.check import closure, is_of_replacement, refusals
+from cutaway.explain.patterns.graphs import plain_name
 from cutaway.explain.patterns.job import Reason
 from cutaway.explain.patterns.words import named
 
+_PASS_CLASS = re.compile(r"^class (\w+Pass)\(", re.MULTILINE)
 Check = Callable[[Any, fx.Node], list[Reason]]
 
 
@@ -81,23 +84,35 @@ def find_source(asked: str, vllm: dict[str, Any] | None) -> Source:
     entries = {entry.name: entry for entries in ROUNDS.values() for entry in entries}
     if asked in entries:
         return _of(entries[asked].make(), asked, vllm)
+    asked = asked if ":" in asked else _in_vllm(asked)
     module_name, colon, path = asked.rpartition(":")
     if not colon:
-        raise SourceError(
-            f"there is no pass {asked!r} of ours",
-            "those are " + ", ".join(entries),
-            "give one of them, or module:object",
-        )
+        why = f"ours are {', '.join(entries)}"
+        cure = "give one of them, a pass of vLLM's by its class, or module:object"
+        raise SourceError(f"no pass is called {asked!r}", why, cure)
     torch_internals.lazy_patterns(module_name)
     module = _module(module_name)
     found: Any = module
     for part in path.split("."):
         try:
             found = found[int(part)] if part.isdigit() else getattr(found, part)
-        except (AttributeError, IndexError, TypeError) as error:
-            near = ", ".join(name for name, value in vars(module).items() if _is_source(value, module)) or "nothing"
-            raise SourceError(f"{module_name} has no {path!r}", f"it has {near}", "give one of its passes") from error
+        except (AttributeError, IndexError, TypeError):
+            near = ", ".join(name for name, value in vars(module).items() if _is_source(value, module))
+            why = f"its passes are {near}" if near else "it has no passes at all"
+            raise SourceError(f"{module_name} has no {path!r}", why, "check the name") from None
     return _of(found, path, vllm)
+
+
+def _in_vllm(name: str) -> str:
+    """``module:Class`` for a pass of vLLM's, found by the text of its sources; the name itself when there is none."""
+    spec = importlib.util.find_spec("vllm")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for path in sorted((Path(folder) / "compilation" / "passes").rglob("*.py")):
+            for found in _PASS_CLASS.findall(path.read_text("utf-8", "replace")):
+                if plain_name(found) == plain_name(name):
+                    parts = path.relative_to(Path(folder).parent).with_suffix("").parts
+                    return f"{'.'.join(parts)}:{found}"
+    return name
 
 
 def _module(name: str) -> ModuleType:
@@ -115,6 +130,9 @@ def _module(name: str) -> ModuleType:
         raise
     except Exception as error:
         said = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(error, ModuleNotFoundError) and name.startswith(error.name or "?"):
+            cure = "check the name; modules are looked for in this folder, too"
+            raise SourceError(f"there is no module {name!r}", str(error), cure) from None
         cure = "explain it where it can be imported: on a machine with the devices and packages that it needs"
         raise SourceError(f"{name} cannot be imported here", f"{type(error).__name__}: {said}", cure) from error
     return module
@@ -245,7 +263,8 @@ def _name(entry: Any) -> str:
     if is_of_replacement(entry.extra_check):
         return _name_of_function(closure(entry.extra_check)["search_fn"].cell_contents)
     handler = getattr(entry, "handler", None)
-    return getattr(handler, "__name__", type(entry).__name__)
+    name = str(getattr(handler, "__qualname__", type(entry).__name__))
+    return name.replace(".<locals>", "").removeprefix("_").removesuffix(".fn")
 
 
 def _name_of_function(function: Any) -> str:
