@@ -222,11 +222,17 @@ export class Session {
     if (at > 0) this.focusOn(at, true);
   }
 
-  /** The next found or lit thing after where one stands. */
+  /** What `next` goes through: what is found, else lit, else changed. */
+  readonly #marked = $derived.by(() => {
+    const changed = this.drawing.items.filter((item) => item.change !== null && item.change !== "kept");
+    return this.found ?? this.lit ?? new Set(changed.map((item) => item.index));
+  });
+
+  /** The next found, lit or changed thing after where one stands. */
   next(way: 1 | -1): void {
-    const items = this.found ?? this.lit;
+    const items = this.#marked;
     const { scene } = this;
-    if (!items || !scene || items.size === 0) return;
+    if (!scene || items.size === 0) return;
     const counts = tally(scene.visible, items);
     const size = counts.length;
     for (let i = 1; i <= size; i++) {
