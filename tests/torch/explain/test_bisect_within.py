@@ -146,7 +146,14 @@ def test_nan_of_numbers_is_named_by_its_node(tmp_path: Path) -> None:
     events, _ = run(tmp_path, w=1.0)
     (event,) = told(events, "nan")
     assert (event["piece"], event["node"], event["in_float64"]) == ("piece_02", "sqrt", True)
+    assert event["infinite"] is None
     assert not told(events, "parted")
+
+
+def test_nan_that_comes_of_infinities(tmp_path: Path) -> None:
+    events, _ = run(tmp_path, w=float("inf"))
+    (event,) = told(events, "nan")
+    assert (event["node"], event["infinite"]) == ("sqrt", "other")
 
 
 def test_a_piece_runs_as_its_eager_graph(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ class Search:
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         node = event.get("node")
         in_float64 = "so it does in float64" if event.get("in_float64") else "in float64 it does not: an overflow"
+        infinite = event.get("infinite")
         finding = Finding(
             self.part,
             "nan",
@@ -138,7 +139,10 @@ class Search:
             layer=event.get("layer"),
             source=event.get("source"),
             confidence="likely",
-            evidence=(f"the eager graph of {event['piece']} makes NaN of numbers at {node}; {in_float64}",),
+            evidence=(
+                f"the eager graph of {event['piece']} makes NaN of numbers at {node}; {in_float64}",
+                *((f"it comes of infinities, of which the first are in {infinite}",) if infinite else ()),
+            ),
         )
         if dump is None or node is None:
             return finding
@@ -146,7 +150,7 @@ class Search:
             stages = Stages(dump, event)
         except CutawayError as error:
             return finding.without(f"a reproducer: {error}")
-        return self._reproduced(finding, "nan", stages, [stages.captured], [node])
+        return self._reproduced(finding, "nan", stages, [stages.captured], [stages.name_of(event.get("number"))])
 
     def _parted(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         place = Place(event["piece"], event["range"])

@@ -72,6 +72,11 @@ class Stages:
         """The last graph, of which Inductor makes code."""
         return self.graphs[-1]
 
+    def name_of(self, number: int | None) -> str | None:
+        """What the captured graph calls the node with that number; an equal piece has other names."""
+        nodes = self.captured.nodes
+        return nodes[number].name if number is not None and number < len(nodes) else None
+
     def _graphs(self) -> list[Snapshot]:
         """The graphs that differ, in the order of the compile."""
         found: dict[str, Snapshot] = {}

@@ -214,6 +214,8 @@ class Piece:
         self._say(
             "nan",
             node=node.name if node is not None else None,
+            number=list(self.graph.graph.nodes).index(node) if node is not None else None,
+            infinite=finder.infinite.name if finder.infinite is not None else None,
             code=node.format_node() if node is not None else None,
             layer=_layer(node),
             source=_source(node),

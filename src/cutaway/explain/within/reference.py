@@ -42,16 +42,21 @@ class FirstNaN(Eager):
 
     Attributes:
         found: the node; None when there is none.
+        infinite: the first node or input that is infinite; where there is one, the NaN comes of it.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.found: fx.Node | None = None
+        self.infinite: fx.Node | None = None
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if self.found is None and n.op not in ("placeholder", "output") and has_nan(outputs(result)):
-            self.found = n
+        if self.found is None and n.op != "output":
+            if n.op != "placeholder" and has_nan(outputs(result)):
+                self.found = n
+            elif self.infinite is None and has_infinity(outputs(result)):
+                self.infinite = n
         return result
 
 
@@ -192,6 +197,14 @@ def has_nan(values: Values) -> bool:
     """Whether any float among these is a NaN that somebody computed."""
     return any(
         isinstance(one, torch.Tensor) and one.dtype in (*_FLOATS, torch.float64) and bool(_nan(one).any())
+        for one in values
+    )
+
+
+def has_infinity(values: Values) -> bool:
+    """Whether any float among these is infinite."""
+    return any(
+        isinstance(one, torch.Tensor) and one.dtype in (*_FLOATS, torch.float64) and bool(one.isinf().any())
         for one in values
     )
 
