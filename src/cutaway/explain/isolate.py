@@ -171,7 +171,10 @@ def _kept(verdict: Verdict, state: State) -> tuple[Path | None, Path | None]:
         shutil.rmtree(state.folder / "dump", ignore_errors=True)
         dump = Path(shutil.move(dump, state.folder / "dump"))
     if found is not None and found.is_file() and found.parent != state.folder:
-        found = Path(shutil.copy(found, state.folder / found.name))
+        for beside in (found.with_suffix(".pt"), found):  # large inputs lie beside it
+            if beside.is_file():
+                shutil.copy(beside, state.folder / beside.name)
+        found = state.folder / found.name
     return dump, found
 
 

@@ -73,8 +73,7 @@ class VllmHands:
             self._replace(caching, "reconstruct_serializable_fn_from_mega_artifact", self._read_back)
         self._replace(backends.CompilerManager, "compile", self._compile)
         manager = import_module("vllm.compilation.passes.pass_manager").PostGradPassManager
-        self._replace(manager, "configure", self._configure)
-        self._replace(manager, "add", self._add)
+        self._replace(manager, "__call__", self._run_passes)
         if asked.providers:
             self._prefer(import_module("vllm.config.kernel").IrOpPriorityConfig)
 
@@ -172,16 +171,13 @@ class VllmHands:
 
     # -- passes and providers -----------------------------------------------------------------------------
 
-    def _configure(self, original: Callable[..., Any], manager: Any, config: Any) -> None:
-        original(manager, config)
+    def _run_passes(self, original: Callable[..., Any], manager: Any, graph: fx.Graph) -> None:
+        """Whoever added a pass, and when: here all of them are known."""
         manager.passes = [self._gated(one) for one in manager.passes]
         for name in ("post_cleanup", "ir_lowering", "clone_elimination", "fix_functionalization"):
             if hasattr(manager, name):
                 setattr(manager, name, self._gated(getattr(manager, name)))
-
-    def _add(self, original: Callable[..., Any], manager: Any, one: Any) -> None:
-        original(manager, one)
-        manager.passes[-1] = self._gated(manager.passes[-1])
+        original(manager, graph)
 
     def _gated(self, one: Any) -> Any:
         return one if isinstance(one, _GatedPass) else _GatedPass(one, _name_of(one), self.hands.gate)

@@ -167,7 +167,8 @@ def test_a_crash_after_a_pass_is_not_the_pass(tmp_path: Path) -> None:
 
 def test_a_pass_without_which_it_crashes_as_well_is_not_named(tmp_path: Path) -> None:
     def says(setting: Setting) -> tuple[list[Event], bool]:
-        return [COMPILE, in_pass("fusion", off="fusion" in setting.switches.passes_off)], True
+        is_off = "fusion" in setting.switches.passes_off
+        return [COMPILE, in_pass("fusion", off=is_off)], True
 
     found = look(WrittenTrial(tmp_path, says, crashes=True))
     assert (found.pass_name, found.confidence) == (None, "unknown")
