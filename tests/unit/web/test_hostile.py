@@ -49,11 +49,11 @@ def ask_everything(library: Library) -> dict[str, int]:
 
 def chain(count: int, name: str = "n", layers: int = 1, **facts: Any) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = [{"id": 0, "name": "x", "op": "placeholder", "target": "x", "input": "x"}]
-    for number in range(1, count):
-        nodes.append(
-            {"id": number, "name": f"{name}{number}", "op": "call_function", "target": "aten.neg.default"}
-            | {"args": [{"node": number - 1}], "layer": number % layers, "dtype": "float32", "shape": [8], **facts}
-        )
+    nodes += [
+        {"id": number, "name": f"{name}{number}", "op": "call_function", "target": "aten.neg.default"}
+        | {"args": [{"node": number - 1}], "layer": number % layers, "dtype": "float32", "shape": [8], **facts}
+        for number in range(1, count)
+    ]
     nodes.append({"id": count, "name": "output", "op": "output", "target": "output", "args": [{"node": count - 1}]})
     return {"nodes": nodes, "layers": [["Model", f"layers.{number}: Layer"] for number in range(layers)], "sources": []}
 
