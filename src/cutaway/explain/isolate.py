@@ -116,8 +116,14 @@ def search(
         stopped = "interrupted"
     except OutOfTimeError:
         stopped = "out of time"
+    except IsolateError as error:
+        if not ladder.rungs[0].faulty:
+            raise
+        stopped = str(error).rstrip(".")
     finally:
         runner.close()
+    if stopped and climbed is not None and finding is None:
+        problem = "; ".join(progress.known[1:]) or "nothing is known yet"
     verdict = Verdict(
         subject, climbed if climbed is not None and not stopped else _after(climbed, ladder), finding, stopped, problem,
         compilers, skipped, state.folder, seconds=budget.spent, trials=len(state.entries()), resume=resume,

@@ -11,7 +11,13 @@ from cutaway.explain.budget import Budget
 
 
 class Progress(Protocol):
-    """Told of every step."""
+    """Told of every step.
+
+    Attributes:
+        known: what was learnt, in its order.
+    """
+
+    known: list[str]
 
     def begin(self, step: str, about: float | None = None) -> None:
         """A step begins, such as a trial.

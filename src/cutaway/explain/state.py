@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from cutaway.errors import IsolateError
-from cutaway.explain.switches import Switches
-from cutaway.explain.trial import Observation, Setting, Trial
+from cutaway.explain.switches import INSIDE, Switches
+from cutaway.explain.trial import Observation, Setting, Tensors, Trial
 
 SUBJECT = "isolate.json"
 JOURNAL = "trials.jsonl"
@@ -118,7 +118,8 @@ class Remembering:
         self.state = state
         self._known: dict[str, list[Observation]] = defaultdict(list)
         for setting, observation in state.entries():
-            self._known[_key(setting)].append(observation)
+            if _is_whole(setting, observation):
+                self._known[_key(setting)].append(observation)
         self.recalled = 0
         self.spent = sum(observation.seconds for _, observation in state.entries())
 
@@ -136,6 +137,16 @@ class Remembering:
         observation = self.trial.observe(setting)
         self.state.add(setting, observation)
         return observation
+
+
+def _is_whole(setting: Setting, observation: Observation) -> bool:
+    """Whether the files of a trial are still there: of a search that was over, only what trials printed is kept."""
+    outputs = observation.outputs
+    if isinstance(outputs, Tensors) and not Path(outputs.path).is_file():
+        return False
+    if observation.dump is not None and not observation.dump.is_dir():
+        return False
+    return not setting.switches.changes_something or (observation.folder / INSIDE).is_dir()
 
 
 def _key(setting: Setting) -> str:

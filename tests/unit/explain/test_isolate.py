@@ -191,6 +191,16 @@ def test_a_disk_that_is_full_is_said(program: list[str], capsys: pytest.CaptureF
     assert "nothing can be written to" in errors
 
 
+def test_a_disk_that_fills_up_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no device that is full")
+    code = "with open('/dev/full', 'w') as file: file.write('x' * 100)"
+    code_, _, errors = isolate(capsys, "--output", str(tmp_path / "o"), "--", sys.executable, "-c", code)
+    assert code_ == 2
+    assert "error: a disk is full" in errors
+    assert "--resume" in errors
+
+
 def _running(script: str) -> list[str]:
     found: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -69,8 +69,8 @@ class Runner(ABC):
             self._tidy(setting, place)
         if found.outcome != "ok" and FULL in last_lines(found.log, 40):
             raise IsolateError(
-                f"the disk of {str(self.folder)!r} is full",
-                "a trial could not write its files",
+                "a disk is full",
+                f"a trial could not write its files; {found.log} says more",
                 "make room, or give another folder with --output; then go on with --resume",
             )
         dumps = place / DUMP
