@@ -19,6 +19,8 @@ from cutaway.web.data.words import cut
 
 KEPT = 256_000_000
 """Bytes of answers that are kept."""
+MOST_READY = 4
+"""So many compilations are made ready before somebody asks."""
 SMALL = 1000
 """Bytes below which compressing is not worth it."""
 
@@ -82,14 +84,16 @@ class Answers:
             self._forget(path)
         return True
 
-    def prepare(self) -> None:
-        """Make what is asked for first, and what takes long: the overview, then the table that is searched."""
+    def first(self) -> list[str]:
+        """The paths that a page asks for first, and those that take long: to be made ready before."""
         try:
             index = self._library.index()
+            process = self._library.process(index.run, index.process)
         except CutawayError:
-            return
-        for kind in ("overview", "search"):
-            self.get(f"{index.run}/{index.process}/{kind}")
+            return []
+        names = list(process.dump.compilations)[:MOST_READY]
+        kinds = ["overview", *(f"steps/{name}" for name in names), "search", *(f"lineage/{name}" for name in names)]
+        return [f"{index.run}/{index.process}/{kind}" for kind in kinds]
 
     def _make(self, path: str) -> Answer:
         try:

@@ -87,12 +87,17 @@ class _Served:
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         """While the server runs, the dump is watched; what takes long is made ready first."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._in_thread, self._answers.prepare)
+            tasks.start_soon(self._prepare)
             look = partial(self._alone, self._answers.read_on)
             tasks.start_soon(follow, changes(self._library.path), look, self.listeners)
             yield
             self.listeners.end()
             tasks.cancel_scope.cancel()
+
+    async def _prepare(self) -> None:
+        """Make answers ready, one by one, so that whoever asks meanwhile waits for one at most."""
+        for path in await self._in_thread(self._answers.first):
+            await self._in_thread(partial(self._answers.get, path))
 
     def _alone(self, do: Callable[[], T]) -> T:
         """One at a time: what is known of a dump is shared."""

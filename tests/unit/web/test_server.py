@@ -195,6 +195,15 @@ class TestAnswers:
         kept = [path for path in paths if answers.get(path) is answers.get(path)]
         assert 0 < len(kept) <= len(paths)
 
+    def test_what_is_asked_for_first_is_ready(self, root: Path, tmp_path: Path) -> None:
+        first = Answers(Library(root)).first()
+        assert first[:2] == ["run_002/rank_0_dp_0/overview", "run_002/rank_0_dp_0/steps/backbone"]
+        assert all(Answers(Library(root)).get(path).status == 200 for path in first)
+        broken = make_dump(tmp_path / "dump")
+        library = Library(broken)
+        (broken / "run_001" / "rank_0_dp_0" / "manifest.jsonl").write_text("{}\n{}\n")
+        assert Answers(library).first() == []
+
     def test_a_bug_of_ours_is_told_and_survived(
         self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
