@@ -38,6 +38,7 @@ const WAYS: Ways = {
     snapshot("backbone/before_split", "a", null, [0, 1, 2, 3, 4], [[0], [1], [2], [3], [4]]),
     snapshot("backbone/after_split", "s", null, [0], [[]]),
   ],
+  calls: [],
   coverage: { nodes: 5, known: 4 },
 };
 

@@ -321,7 +321,22 @@ export interface Ways {
   pieces: Record<string, string[]>;
   /** Snapshots of the whole graph, as in PieceWays. */
   snapshots: SnapshotWays[];
+  /** Calls of kernels in the output code of a whole graph: of what was compiled without being split. */
+  calls: KernelCall[];
   coverage: { nodes: number; known: number };
+}
+
+/** A call of a kernel in output code. */
+export interface KernelCall {
+  range: string | null;
+  phase: string | null;
+  kernel: string;
+  /** Selector of the output code, lines in it (from 1 on), and of the kernel's own code. */
+  code: Selector;
+  lines: number[];
+  kernel_code: Selector | null;
+  /** Ids of nodes of the last graph. */
+  nodes: number[];
 }
 
 export interface PieceWays {
@@ -333,17 +348,7 @@ export interface PieceWays {
   layer_map: Record<string, string>;
   snapshots: SnapshotWays[];
   /** Calls of kernels in output code. */
-  calls: {
-    range: string | null;
-    phase: string | null;
-    kernel: string;
-    /** Selector of the output code, lines in it (from 1 on), and of the kernel's own code. */
-    code: Selector;
-    lines: number[];
-    kernel_code: Selector | null;
-    /** Ids of nodes of the last graph. */
-    nodes: number[];
-  }[];
+  calls: KernelCall[];
 }
 
 export interface SnapshotWays {

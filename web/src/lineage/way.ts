@@ -2,10 +2,11 @@
 
 import { meets } from "../app/selection.svelte";
 import { parts, rangeWords } from "../app/selectors";
-import type { PieceWays, Selector, SnapshotWays, Ways } from "../data/types";
+import type { KernelCall, PieceWays, Selector, SnapshotWays, Ways } from "../data/types";
 import type { SourceLine } from "./lines";
 
-export type KernelCall = PieceWays["calls"][number];
+/** What was compiled by itself: a piece, or a whole graph that was not split. */
+export type Unit = Pick<PieceWays, "snapshots" | "calls">;
 
 /** A stage of the stepper. */
 export interface Stage {
@@ -60,12 +61,12 @@ export function stageAt(stages: Stage[], ways: SnapshotWays | null): number {
 }
 
 /** Ranges that a piece was compiled for, in the order of recording. */
-export function rangesOf(piece: PieceWays): string[] {
+export function rangesOf(piece: Unit): string[] {
   return [...new Set(piece.snapshots.flatMap((each) => each.range ?? []))];
 }
 
 /** The snapshot whose nodes the calls of a range are of. */
-export function lastOf(piece: PieceWays, range: string | null, phase: string | null): SnapshotWays | null {
+export function lastOf(piece: Unit, range: string | null, phase: string | null): SnapshotWays | null {
   const mine = piece.snapshots.filter((each) => each.range === range);
   if (phase === "forward" || phase === "backward") {
     const same = mine.filter((each) => each.selector.includes(`/${phase}/`));
@@ -83,7 +84,7 @@ export interface Call {
 }
 
 /** Calls of a range, with their roots. */
-export function callsOf(piece: PieceWays, range: string | null, lines: Map<number, SourceLine>): Call[] {
+export function callsOf(piece: Unit, range: string | null, lines: Map<number, SourceLine>): Call[] {
   return piece.calls
     .filter((call) => call.range === range)
     .map((call) => {
@@ -179,7 +180,7 @@ export function crumbs(trail: Trail): Crumb[] {
     const { name, ops } = trail.stage;
     add("stage", ops.length ? [`${name}: ${ops[0]}`, ...ops.slice(1)] : [], `${name}: nothing stems from it`);
   }
-  if (trail.piece) {
+  if (trail.piece || trail.calls.length) {
     const where = trail.line === null ? "" : ` line ${trail.line}`;
     add(
       "kernel",

@@ -40,6 +40,7 @@ def ways(process: Process, name: str) -> shapes.Ways:
         lines=lines,
         pieces={str(root): pieces[root] for root in sorted(pieces)},
         snapshots=[_snapshot_ways(process, spot) for spot in whole],
+        calls=[call for spot in whole for call in _kernel_calls(process, spot)],
         coverage=_coverage(process, compilation),
     )
 

@@ -22,17 +22,6 @@ class Coverage(Struct):
     known: int
 
 
-class Ways(Struct):
-    """Which node is which through a compilation: by nodes of its first snapshot, called roots."""
-
-    compilation: str
-    first: str | None
-    lines: dict[str, list[int]]
-    pieces: dict[str, list[str]]
-    snapshots: list[SnapshotWays]
-    coverage: Coverage
-
-
 class KernelCall(Struct):
     """A call of a kernel in output code."""
 
@@ -43,6 +32,18 @@ class KernelCall(Struct):
     lines: list[int]
     kernel_code: str | None
     nodes: list[int]
+
+
+class Ways(Struct):
+    """Which node is which through a compilation: by nodes of its first snapshot, called roots."""
+
+    compilation: str
+    first: str | None
+    lines: dict[str, list[int]]
+    pieces: dict[str, list[str]]
+    snapshots: list[SnapshotWays]
+    calls: list[KernelCall]
+    coverage: Coverage
 
 
 class PieceWays(Struct):
