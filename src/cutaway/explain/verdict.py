@@ -135,7 +135,8 @@ class Verdict:
         found = self.finding
         if found is None:
             return ["", f"Inside of it: {self.problem}"] if self.problem else []
-        lines = ["", f"Inside of it: {found.sentence()}."]
+        # The sentence goes on with what the rows below say one by one.
+        lines = ["", f"Inside of it: {found.sentence().partition(': ')[0]}."]
         rows = {
             "layer": found.layer, "source": found.source, "piece": found.place or None, "pass": found.pass_name,
             "node": found.code or found.node,
