@@ -30,5 +30,5 @@ export default defineConfig({
       },
     },
   },
-  test: { include: ["tests/**/*.test.ts"], reporters: ["default"] },
+  test: { include: ["tests/**/*.test.ts"], css: true, reporters: ["default"] },
 });
