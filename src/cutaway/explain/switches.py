@@ -76,7 +76,7 @@ class Switches:
         times: pieces whose calls are timed, beside those of their eager graphs.
         passes_off: names of passes that are off (an engine's own, ours, or Inductor's named ones).
         pass_limits: pass -> how many of its runs are let through, counted over all pieces in their order.
-        providers: operator -> the providers that it may take, the first preferred.
+        providers: operator (``*`` for all others) -> the providers that it may take, the first preferred.
         rtol, atol: tolerance of comparisons; None for what suits the dtype.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from importlib import import_module
 from typing import Any
@@ -22,7 +22,7 @@ from cutaway.compiler.build.interpreter import copied
 from cutaway.explain.switches import read_switches
 from cutaway.explain.within.forward import Forward
 from cutaway.explain.within.gate import Gate
-from cutaway.explain.within.hands import Hands, copy_of_split
+from cutaway.explain.within.hands import Hands, copy_of_split, expanded
 from cutaway.explain.within.journal import Journal
 from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.record.context import range_name, where
@@ -42,7 +42,7 @@ def install() -> None:
             return
         setattr(backends, _INSTALLED, True)
         journal = Journal(found[1])
-        VllmHands(Hands(found[0], journal)).install(backends)
+        VllmHands(Hands(found[0], journal, _native)).install(backends)
         journal.catch_crashes()
         journal.write("begin", host="vllm")
     except Exception as error:  # noqa: BLE001  (vLLM must start whatever happens here)
@@ -186,7 +186,8 @@ class VllmHands:
         """Before priorities come into force, put those in that are asked for."""
 
         def put(priorities: Any) -> None:
-            for op, providers in self.hands.switches.providers.items():
+            known = import_module("vllm.ir.op").IrOp.registry
+            for op, providers in expanded(self.hands.switches.providers, known).items():
                 if hasattr(priorities, op):
                     setattr(priorities, op, list(providers))
 
@@ -204,6 +205,15 @@ class VllmHands:
                 yield
 
         config.set_default, config.set_priority = default, priority
+
+
+@contextmanager
+def _native() -> Generator[None]:
+    """Within it, vLLM's IR runs native implementations."""
+    with ExitStack() as stack:
+        for op in import_module("vllm.ir.op").IrOp.registry.values():
+            stack.enter_context(op.set_priority(["native"]))
+        yield
 
 
 class _GatedPass:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -20,13 +21,14 @@ from cutaway.compiler.build.interpreter import copied
 from cutaway.compiler.config import CompilationConfig
 from cutaway.compiler.passes.inductor_pass import InductorPass
 from cutaway.compiler.passes.order import ROUNDS
-from cutaway.explain.switches import Switches, read_switches
+from cutaway.explain.switches import ANY, Switches, read_switches
 from cutaway.explain.within.forward import Forward
 from cutaway.explain.within.gate import Gate, behind
 from cutaway.explain.within.journal import Journal
 from cutaway.explain.within.piece import Eye
 from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.ops.lookup import registry
+from cutaway.ops.priority import set_priority
 from cutaway.record.context import where
 from cutaway.record.recording import active
 
@@ -39,12 +41,15 @@ class Hands:
     Args:
         switches: what to do.
         journal: where to tell.
+        native: see :class:`Eye`.
     """
 
-    def __init__(self, switches: Switches, journal: Journal) -> None:
+    def __init__(
+        self, switches: Switches, journal: Journal, native: Callable[[], AbstractContextManager[None]] | None = None
+    ) -> None:
         self.switches = switches
         self.journal = journal
-        self.eye = Eye(switches, journal)
+        self.eye = Eye(switches, journal, native or _native)
         self.gate = Gate(switches, journal)
 
     @classmethod
@@ -52,6 +57,15 @@ class Hands:
         """Those that ``CUTAWAY_SWITCHES`` asks for; None when it asks for none."""
         found = read_switches()
         return None if found is None else cls(found[0], Journal(found[1]))
+
+
+def _native() -> AbstractContextManager[None]:
+    return set_priority(dict.fromkeys(registry, ("native",)))
+
+
+def expanded(providers: Mapping[str, tuple[str, ...]], known: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Providers by operator; ``*`` is every operator that is not named."""
+    return {**dict.fromkeys(known if ANY in providers else (), providers.get(ANY, ())), **providers}
 
 
 # -- our compiler ---------------------------------------------------------------------------------------------
@@ -68,7 +82,7 @@ class CompilerHands:
     def configured(self, config: CompilationConfig) -> CompilationConfig:
         """The configuration, with the providers that are asked for; whole models are not loaded: they have no graph."""
         asked = self.hands.switches
-        providers = {op: names for op, names in asked.providers.items() if op in registry}
+        providers = {op: names for op, names in expanded(asked.providers, registry).items() if op in registry}
         changed = replace(config, ir_priority={**config.ir_priority, **providers})
         if asked.changes_compile:
             changed = replace(changed, disable_cache=True)

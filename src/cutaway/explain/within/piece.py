@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -31,11 +32,16 @@ class Eye:
     Args:
         switches: what to do.
         journal: where to tell.
+        native: within it, operators with several implementations run as their native body: an eager graph would
+            otherwise run the very implementation that may be at fault.
     """
 
-    def __init__(self, switches: Switches, journal: Journal) -> None:
+    def __init__(
+        self, switches: Switches, journal: Journal, native: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.switches = switches
         self.journal = journal
+        self.native = native
         self.kept = 0
 
     def looks_at(self, piece: str) -> bool:
@@ -121,15 +127,19 @@ class Piece:
         is_eager = self.eye.is_among(asked.eager, self.name, self.span)
         step = "eager" if is_eager else "compiled"
         self._say("call", step=step)
-        function = self.graph.forward if is_eager else runnable
+        function = self._eagerly if is_eager else runnable
         if not self.eye.is_among(asked.times, self.name, self.span):
             return function(*args)
         given = [copy(value) for value in args]
         seconds, result = _timed(function, args)
         with torch.no_grad():
-            eager, _ = _timed(self.graph.forward, given)
+            eager, _ = _timed(self._eagerly, given)
         self._say("time", compiled=seconds, eager=eager)
         return result
+
+    def _eagerly(self, *args: Any) -> Any:
+        with self.eye.native():
+            return self.graph.forward(*args)
 
     def compare(self, runnable: Runnable, args: Sequence[Any]) -> tuple[Any, list[int]]:
         """A call that is held against the eager graph.
@@ -141,7 +151,8 @@ class Piece:
         before = [copy(value) for value in args]
         self._say("call", step="eager")
         try:
-            expected = expect(self.graph, before)
+            with self.eye.native():
+                expected = expect(self.graph, before)
         except Exception as error:  # noqa: BLE001  (the engine goes on; the piece is not compared)
             self._once("not_compared", why=f"its eager graph fails: {type(error).__name__}: {error}"[:500])
             expected = None
@@ -208,7 +219,7 @@ class Piece:
             return
         self._told.add("nan")
         finder = FirstNaN(self.graph)
-        with torch.no_grad():
+        with torch.no_grad(), self.eye.native():
             finder.run(*[copy(value) for value in before])
         node = finder.found
         self._say(
