@@ -111,9 +111,10 @@ class Climbed:
         rung = next((one for one in self.rungs if one.part == self.part), None)
         if rung is None or self.part is None:
             return 1.0
+        if self.rate < 1:  # it comes and goes, from one call to the next
+            return (1 - self.rate) ** sum(said.rounds for _, said in rung.trials if said.usable and not said.faulty)
         seen = sum(one.faulty for one in self.rungs)
-        rate = self.rate if self.rate < 1 else (seen + 1) / (seen + 2)
-        return (1 - rate) ** rung.right
+        return (1 - (seen + 1) / (seen + 2)) ** rung.right  # Laplace's rule of succession
 
 
 class Ladder:
@@ -309,7 +310,8 @@ class Ladder:
         rate = self._rate()
         if rate >= 1:
             return 2 if self._confirms or self.took < CHEAP else 1
-        once = 1 - (1 - rate) ** self.rounds  # a trial has several rounds
+        rounds = max((said.rounds for rung in self.rungs for _, said in rung.trials if said.usable), default=1)
+        once = 1 - (1 - rate) ** rounds
         return min(MOST_TRIALS, max(2, math.ceil(math.log(CHANCE) / math.log(max(1e-9, 1 - once)))))
 
     # -- trials -------------------------------------------------------------------------------------------

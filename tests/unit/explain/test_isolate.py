@@ -18,19 +18,19 @@ from cutaway.errors import IsolateError
 from cutaway.explain.trial import vllm
 
 PROGRAM = """\
-import os, sys, time, pathlib
+import os, sys, time
 off = os.environ.get("CUTAWAY_TRIAL_OFF", "").split(",")
 part, fault = sys.argv[1:3]
 if fault == "sleep":
     time.sleep(0.4)
-if part == "none" or part in off:
+if fault == "slow" and part not in off:
+    time.sleep(5)
+if part == "none" or part in off or fault == "slow":
     print("loss: 1.0")
 elif fault == "crash":
     raise RuntimeError("the kernel is wrong")
 elif fault == "signal":
     os.kill(os.getpid(), 11)
-elif fault == "rename":
-    print("loss: 1.0" if pathlib.Path(os.environ["CUTAWAY_CACHE_ROOT"]).exists() else "loss: 3.0")
 else:
     print("loss: 2.0")
 """
@@ -68,6 +68,14 @@ def test_crashes(
     _, found, _ = isolate(capsys, "--output", str(tmp_path / "o"), "--", *program, "inductor", fault)
     assert found["part"] == "inductor"
     assert found["fault"].startswith(words)
+
+
+def test_slowness(program: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found, _ = isolate(capsys, "--slow", "run", "--output", str(tmp_path / "o"), "--", *program, "passes", "slow")
+    assert (found["outcome"], found["part"]) == ("found", "passes")
+    assert found["sentence"] == "Most of the time goes to the custom passes."
+    took = {rung["part"]: min(rung["took"]) for rung in found["rungs"]}
+    assert took[None] > 5 > took["eager"]
 
 
 def test_what_is_right_can_be_said(program: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
