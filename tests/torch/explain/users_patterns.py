@@ -45,3 +45,10 @@ def _registered(search: Any, inputs: list[Tensor], check: Any) -> list[Pattern]:
         fakes = [torch.empty(value.shape, dtype=value.dtype) for value in inputs]
         matcher.register_replacement(search, search, fakes, matcher.fwd_only, patterns, extra_check=check)
     return list(patterns_in([patterns]))
+
+
+def relu_of_norm() -> Any:
+    """An expression, written down: any operator of ours that normalises, then relu."""
+    matcher = torch_internals.pattern_matcher()
+    norm = matcher.CallFunction(torch.ops.cutaway_ir.rms_norm.default, *map(matcher.KeywordArg, "xwe"))
+    return matcher.CallFunction(torch.ops.aten.relu.default, norm)
