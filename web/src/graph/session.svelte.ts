@@ -37,6 +37,7 @@ export const BUDGET = 2000;
 const MOST = 6000;
 const AT_START = 28;
 const ALL = "!";
+const LATER = 30_000;
 /** Characters of a link. */
 const LONG = 400;
 
@@ -130,6 +131,7 @@ export class Session {
     return openAll(this.tree, layer, counts, BUDGET);
   }
 
+  /** Lays out anew. What was laid out in a hurry is done again with more time while it is looked at. */
   async arrange(anchor: string | null): Promise<void> {
     const turn = ++this.#turn;
     const visible = see(this.drawing, this.tree, this.fold, this.filter);
@@ -138,6 +140,18 @@ export class Session {
     const scene = await this.#layouts.arrange(visible, labels, this.#stage.measure);
     if (turn !== this.#turn) return;
     this.busy = false;
+    this.#enter(scene, anchor);
+    if (!scene.late) return;
+    const better = await this.#layouts.arrange(visible, labels, this.#stage.measure, LATER);
+    if (turn === this.#turn && !better.plain) this.#enter(better, this.#here());
+  }
+
+  /** What stays where it is when all else may move. */
+  #here(): string {
+    return (this.focus > 0 && this.scene?.visible.shown[this.focus]?.key) || "";
+  }
+
+  #enter(scene: Scene, anchor: string | null): void {
     const focus = this.focus > 0 ? this.scene?.visible.shown[this.focus] : undefined;
     const first = focus?.layers[0] ?? (focus && focus.item >= 0 ? this.tree.home[focus.item] : undefined);
     this.scene = scene;

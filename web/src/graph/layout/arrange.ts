@@ -27,7 +27,7 @@ export class Layouts {
   async arrange(visible: Visible, labels: Label[], measure: Measure, patience = PATIENCE): Promise<Scene> {
     const levels = levelsOf(visible);
     const solved = new Map<number, Solution>();
-    const budget = { end: performance.now() + patience, plain: visible.leaves > MOST_BOXES };
+    const budget = { end: performance.now() + patience, plain: visible.leaves > MOST_BOXES, late: false };
     const running = new Map<string, Promise<Solution>>();
     const solve = async (at: number): Promise<void> => {
       const inner = visible.shown[at]!.children.filter((child) => visible.shown[child]!.kind === "open");
@@ -42,7 +42,7 @@ export class Layouts {
       solved.set(at, await solution);
     };
     await solve(0);
-    return place(visible, labels, measure, levels, solved, budget.plain);
+    return place(visible, labels, measure, levels, solved, budget);
   }
 
   /** Starts the worker, which takes a moment, before there is something to lay out. */
@@ -59,7 +59,11 @@ export class Layouts {
     this.#elk = null;
   }
 
-  async #solve(problem: Problem, key: string, budget: { end: number; plain: boolean }): Promise<Solution> {
+  async #solve(
+    problem: Problem,
+    key: string,
+    budget: { end: number; plain: boolean; late: boolean },
+  ): Promise<Solution> {
     const kept = this.#kept.get(key);
     if (kept) {
       this.#kept.delete(key);
@@ -74,6 +78,7 @@ export class Layouts {
     const solution = await this.#ask(problem, budget.end - performance.now());
     if (!solution) {
       budget.plain = true;
+      budget.late = true;
       return solveSimply(problem);
     }
     this.#kept.set(key, solution);

@@ -39,6 +39,8 @@ export interface Scene {
   byKey: Map<string, number>;
   /** Some level was laid out the plain way: there was too much of it. */
   plain: boolean;
+  /** … or there was too little time: it may be tried again. */
+  late: boolean;
 }
 
 const MARGIN = 24;
@@ -50,7 +52,7 @@ export function place(
   measure: Measure,
   levels: Map<number, Level>,
   solved: Map<number, Solution>,
-  plain: boolean,
+  hurried: { plain: boolean; late: boolean },
 ): Scene {
   const boxes: Box[] = visible.shown.map(() => ({ x: 0, y: 0, width: 0, height: 0 }));
   const outer = solved.get(0)!;
@@ -88,7 +90,7 @@ export function place(
     });
   }
   const byKey = new Map(visible.shown.map((shown, at) => [shown.key, at]));
-  return { visible, labels, boxes, wires, byKey, plain };
+  return { visible, labels, boxes, wires, byKey, plain: hurried.plain, late: hurried.late };
 }
 
 /** From the border to where the inner layout has the line begin. */
