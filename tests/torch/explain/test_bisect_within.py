@@ -16,7 +16,7 @@ from cutaway.explain.switches import EVERYWHERE, Place, Switches
 from cutaway.explain.within.forward import Forward
 from cutaway.explain.within.journal import Journal, read_journal
 from cutaway.explain.within.piece import Eye
-from cutaway.explain.within.reference import judge
+from cutaway.explain.within.reference import expect, judge
 from cutaway.explain.within.stitching import Watched, watch_functions
 
 Events = list[dict[str, Any]]
@@ -191,6 +191,41 @@ def test_float64_is_the_referee(off: float, apart: bool) -> None:
     eager = exact.bfloat16()  # some units off, as eager code in a short float is
     compiled = (eager.float() * off).bfloat16()
     assert judge(eager, compiled, exact, None, None).is_apart is apart
+
+
+@pytest.mark.parametrize("referee", [float("nan"), 1.5, 1e30])
+def test_a_referee_that_is_wrong_itself_is_not_asked(referee: float) -> None:
+    """An engine's operator may compute anything when it is given float64."""
+    eager = torch.linspace(1, 3, 64)
+    verdict = judge(eager, eager * 1.01, eager.double() * referee, None, None)
+    assert verdict.is_apart
+    assert verdict.eager_error is None
+
+
+def test_an_engines_operator_runs_in_the_dtypes_of_the_graph() -> None:
+    library = torch.library.Library("cutaway_test_referee", "DEF")
+    library.define("double_into(Tensor x, Tensor(a!) out) -> ()")
+
+    def double_into(x: torch.Tensor, out: torch.Tensor) -> None:
+        assert x.dtype is out.dtype is torch.bfloat16, "memory of another dtype would be misread"
+        out.copy_(x * 2)
+
+    library.impl("double_into", double_into, "CPU")
+
+    class Uses(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = torch.zeros_like(x)
+            torch.ops.cutaway_test_referee.double_into.default(x, out)
+            return torch.sin(out)
+
+    gm = fx.symbolic_trace(Uses())
+    x = torch.linspace(0, 1, 8).bfloat16()
+    for node in gm.graph.nodes:
+        node.meta["val"] = x
+    expected = expect(gm, [x])
+    assert expected.exact is not None
+    assert torch.allclose(expected.exact[0], torch.sin(x.double() * 2))
+    assert any("double_into" in one for one in expected.short)
 
 
 def test_a_torn_journal_is_read(tmp_path: Path) -> None:

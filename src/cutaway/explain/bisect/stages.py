@@ -57,8 +57,8 @@ class Stages:
         self.parted = parted
         self.options = Options(inputs="recorded", limit=limit)
         self.compilation = _compilation(dump, parted)
-        self.piece = _owner(dump, self.compilation, parted["piece"])
         self.range = parted["range"] or None
+        self.piece = _compiled_as(dump, self.compilation, parted["piece"], self.range)
         self.graphs = self._graphs()
         self._give_inputs()
 
@@ -222,9 +222,13 @@ def _compilation(dump: Dump, parted: Event) -> str:
     raise ReplayError(f"the dump does not say which compilation {parted['piece']} is of", f"it has {', '.join(names)}")
 
 
-def _owner(dump: Dump, compilation: str, piece: str) -> str | None:
-    """The piece that was compiled for this one; None for a graph that was not split."""
+def _compiled_as(dump: Dump, compilation: str, piece: str, span: str | None) -> str | None:
+    """The piece whose compile this one's code is of: itself, or an equal one; None for a graph that was not split.
+
+    Equal pieces need not be compiled once: an engine without caches compiles each.
+    """
     for one in dump[compilation].pieces:
         if one.name == piece:
-            return one.same_as or one.name
+            own = any(snapshot.range == span for snapshot in one.snapshots)
+            return one.name if own or one.same_as is None else one.same_as
     return None
