@@ -29,6 +29,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "lineage": {},
     "replay": {},
     "view": {},
+    "report": {},
     "why": {},
     "isolate": {"ignore_unknown_options": True},
     "verify": {},

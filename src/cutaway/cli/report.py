@@ -1,0 +1,100 @@
+"""`cutaway report`: one offline HTML file, to attach to a bug report."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cutaway.cli.options import AsJson, DumpPath, RankName, RunName
+from cutaway.cli.output import printable, write_json
+from cutaway.errors import UsageError
+from cutaway.web.report import Report, make_report
+
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="SELECTOR", help="Only what this names, such as a piece; may be given again."),
+]
+Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact", help="Hide paths, names of users, hosts and models, the configuration and the command line."
+    ),
+]
+Hide = Annotated[
+    list[str] | None,
+    typer.Option("--hide", metavar="NAME", help="Hide this name, too, wherever it stands; may be given again."),
+]
+MaxSize = Annotated[
+    str, typer.Option("--max-size", metavar="SIZE", help="The largest file: what matters least is left out.")
+]
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)i?B?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+
+
+def report(
+    path: DumpPath,
+    output: Output = Path("report.html"),
+    only: Only = None,
+    redact: Redact = False,
+    hide: Hide = None,
+    max_size: MaxSize = "20MB",
+    run: RunName = None,
+    rank: RankName = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the web page and its data into one file that opens without a server.
+
+    It holds one run: all of its processes that differ. What does not fit is left out, and the page says so.
+    """
+    made = make_report(
+        path, run=run, rank=rank, only=only or (), redact=redact, hide=hide or (), max_bytes=_bytes(max_size)
+    )
+    _write(output, made.html)
+    if as_json:
+        write_json(
+            {
+                "file": str(output),
+                "bytes": len(made.html),
+                "resources": made.resources,
+                "left_out": made.left_out,
+                "hidden": made.hidden,
+            }
+        )
+    else:
+        sys.stdout.write(printable(_words(output, made)))
+    return 0
+
+
+def _words(output: Path, made: Report) -> str:
+    lines = [f"{output}: {len(made.html) / 1e6:.1f} MB"]
+    lines += [f"left out: {each.what}: {each.why}" for each in made.left_out]
+    if made.hidden:
+        lines.append(f"hidden wherever they stood: paths, {', '.join(made.hidden)}")
+        lines.append("Lines of the model's Python are in it. Search it for what you must not show before you send it.")
+    return "\n".join(lines) + "\n"
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"--max-size {text!r} is no size", "", "give bytes, or 500kB, 20MB, 1GB")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def _write(output: Path, content: bytes) -> None:
+    """The whole file, or the one that was there before."""
+    beside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(output)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UsageError(
+            f"{str(output)!r} cannot be written", error.strerror or str(error), "name another -o"
+        ) from error
