@@ -49,11 +49,23 @@ FLAGS_OF_PASSES: Mapping[str, str] = MappingProxyType(
         "RopeKVCacheFusionPass": "fuse_rope_kvcache",
         "MLARoPEKVCacheCatFusionPass": "fuse_rope_kvcache_cat_mla",
         "QkNormRopeKvCacheFusionPass": "fuse_qk_norm_rope_kvcache",
-        "SequenceParallelismPass": "enable_sp",
-        "AsyncTPPass": "fuse_gemm_comms",
+        "MLADualRMSNormFusionPass": "fuse_mla_dual_rms_norm",
+        "RocmAiterAllReduceFusionPass": "fuse_allreduce_rms",
+        "RocmAiterRMSNormQuantFusionPass": "fuse_norm_quant",
+        "RocmAiterSiluMulFp8GroupQuantFusionPass": "fuse_act_quant",
+        "RocmAiterTritonAddRMSNormPadFusionPass": "fuse_act_padding",
     }
 )
 """vLLM's pass -> the field of its ``pass_config`` that turns it on."""
+
+WITHOUT_FLAG = frozenset(
+    {
+        "AddRMSNormFusionPass", "FixFunctionalizationPass", "PostCleanupPass", "RMSNormReshapeFusionPass",
+        "ScatterSplitReplacementPass", "SplitCoalescingPass", "UnsafeCloneEliminationPass",
+        "VllmIRInplaceFunctionalizationPass", "VllmIRLoweringPass",
+    }
+)  # fmt: skip
+"""vLLM's passes that are needed, or go with others: none has a flag of its own."""
 
 
 def workaround(compilers: tuple[str, ...], part: str, pass_name: str | None = None, op: str | None = None) -> str:
@@ -70,13 +82,15 @@ def workaround(compilers: tuple[str, ...], part: str, pass_name: str | None = No
 
 
 def _one(compiler: str, part: str, pass_name: str | None, op: str | None) -> str:
-    name = (op or "").removeprefix("vllm_ir.").removeprefix("vllm_ir::").partition(".")[0]
+    name = (op or "").rpartition("::")[2].partition(".")[0]
     if compiler == "vllm" and op and name:
         return f"""--ir-op-priority '{{"{name}": ["native"]}}'"""
     if compiler == "cutaway" and op and name:
         return f'ir_priority={{"{name}": ["native"]}}'
     if part == "passes" and pass_name and compiler == "vllm":
         flag = FLAGS_OF_PASSES.get(pass_name)
+        if pass_name in WITHOUT_FLAG:
+            return f"-cc.backend=eager (vLLM has no flag for {pass_name} alone)"
         if flag is None:
             return f"leave the pass {pass_name} out (it is none of vLLM's own)"
         return f"-cc.pass_config.{flag}=False"

@@ -1,0 +1,53 @@
+"""What to set meanwhile: one line for each part, and nearer ones where more is known."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from cutaway.explain.trial import PARTS
+from cutaway.explain.workaround import FLAGS_OF_PASSES, WITHOUT_FLAG, workaround
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("compiler", ["vllm", "cutaway", "torch"])
+def test_every_part_has_one(compiler: str, part: str) -> None:
+    assert workaround((compiler,), part)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "part", "pass_name", "op", "words"),
+    [
+        ("vllm", "inductor", None, None, "-cc.backend=eager"),
+        ("vllm", "eager", None, None, "--enforce-eager"),
+        ("vllm", "passes", "NoOpEliminationPass", None, "-cc.pass_config.eliminate_noops=False"),
+        ("vllm", "passes", "MinePass", None, "leave the pass MinePass out (it is none of vLLM's own)"),
+        ("vllm", "passes", "PostCleanupPass", None, "-cc.backend=eager (vLLM has no flag for PostCleanupPass alone)"),
+        ("vllm", "inductor", None, "rms_norm", """--ir-op-priority '{"rms_norm": ["native"]}'"""),
+        ("cutaway", "passes", "mine", None, "CUTAWAY_OFF=pass:mine"),
+        ("cutaway", "inductor", None, "cutaway::rms_norm", 'ir_priority={"rms_norm": ["native"]}'),
+    ],
+)
+def test_the_nearest_is_named(compiler: str, part: str, pass_name: str | None, op: str | None, words: str) -> None:
+    assert workaround((compiler,), part, pass_name, op) == words
+
+
+def test_one_for_each_compiler_that_it_may_be() -> None:
+    both = workaround(("vllm", "cutaway"), "caches")
+    assert both == "VLLM_DISABLE_COMPILE_CACHE=1 or CUTAWAY_DISABLE_CACHE=1"
+
+
+def test_the_names_are_vllms() -> None:
+    """Read, not imported: importing vLLM takes longer than all tests here."""
+    found = find_spec("vllm")
+    if found is None or found.origin is None:
+        pytest.skip("vLLM is not installed")
+    root = Path(found.origin).parent
+    config = (root / "config" / "compilation.py").read_text()
+    assert [flag for flag in FLAGS_OF_PASSES.values() if f"\n    {flag}: bool" not in config] == []
+    sources = "\n".join(path.read_text() for path in (root / "compilation" / "passes").rglob("*.py"))
+    classes = set(re.findall(r"^class (\w+)", sources, re.MULTILINE))
+    assert {*FLAGS_OF_PASSES, *WITHOUT_FLAG} <= classes
