@@ -133,6 +133,13 @@ export interface RangeSummary {
 export interface Steps {
   compilation: string;
   steps: Step[];
+  /** What the stages of these steps are, in words for a reader who is new to torch.compile. */
+  stages: Record<string, StageWords>;
+}
+
+export interface StageWords {
+  title: string;
+  sentence: string;
 }
 
 /** A snapshot, a pass without one (it changed nothing), or generated text; in the order in which they were recorded. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cutaway.dump import Code, Snapshot, schema
+from cutaway.stages import STAGES
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process, leaf
 
@@ -28,7 +29,9 @@ def steps(process: Process, name: str) -> shapes.Steps:
             found.append(_code(step))
         elif step.selector not in taken:
             found.append(_pass(process, step))
-    return shapes.Steps(name, found)
+    named = {step.stage for step in found}
+    words = {stage.name: shapes.StageWords(stage.title, stage.sentence) for stage in STAGES if stage.name in named}
+    return shapes.Steps(name, found, words)
 
 
 def _snapshot(process: Process, step: Snapshot, ran: schema.PassRan | None) -> shapes.Step:

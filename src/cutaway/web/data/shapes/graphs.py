@@ -36,11 +36,19 @@ class Step(Struct):
     seq: int
 
 
+class StageWords(Struct):
+    """What a stage is, for a reader who is new to torch.compile."""
+
+    title: str
+    sentence: str
+
+
 class Steps(Struct):
     """The steps of a compilation, in the order in which they were recorded."""
 
     compilation: str
     steps: list[Step]
+    stages: dict[str, StageWords]
 
 
 class SymbolRange(Struct):
