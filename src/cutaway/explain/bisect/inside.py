@@ -376,18 +376,15 @@ def _at_stage(finding: Finding, stage: Stage, stages: Stages) -> Finding:
 
 
 def _with_provider(finding: Finding, stage: Stage, spot: Spot) -> Finding:
-    """Which implementation the lowering put in where the graphs part."""
-    taken = stage.snapshot.providers or {}
-    expected = stage.before.providers or {}
-    names = [node.name for node in (spot.before, *spot.between[0]) if node is not None]
-    known = {name: taken.get(name) or expected.get(name) for name in names}
-    found = [(name, provider) for name, provider in known.items() if provider]
-    if len({provider for _, provider in found}) != 1:
+    """Which implementation the lowering put in where the graphs part; nothing when that was no lowering."""
+    left = {node.name for node in stage.snapshot.nodes}
+    names = [node.name for node in (spot.before, *spot.between[0]) if node is not None and node.name not in left]
+    taken = {name: stage.snapshot.providers[name] for name in names if name in stage.snapshot.providers}
+    if len(set(taken.values())) != 1:
         return finding
-    name, provider = found[0]
-    table = stage.before.table
-    node = next((one for one in table.nodes if one.name == name), None)
-    op = str(node.target).rpartition("::")[2].partition(".")[0] if node is not None else None
+    (name, provider), *_ = taken.items()
+    targets = {node.name: str(node.target) for node in stage.before.nodes}
+    op = targets.get(name, "").replace("::", ".").removesuffix(".default").rpartition(".")[2] or None
     return replace(finding, op=op, provider=provider).with_evidence(f"{name} was lowered to the provider {provider}")
 
 

@@ -9,10 +9,10 @@ from cutaway.dump.reader import Dump
 from cutaway.explain.bisect.finding import Finding
 from cutaway.explain.bisect.seen import Seen
 
-SHARE = 0.03
+SHARE = 0.4
 LEAST = 0.3
-"""A pass stands out when it takes this share of the time that is too long, and so many seconds, and more than any three
-others together. Whether it is at fault a trial without it tells."""
+"""A pass stands out when it takes this share of the time of all passes, and so many seconds. Whether it is at fault, a
+trial without it tells."""
 
 CALLS = 3
 """A piece is judged by so many calls at least, without the first."""
@@ -37,9 +37,7 @@ def slow_pass(part: str, dump: Dump, took: float) -> Finding | None:
                 spent[ran.pass_name] += ran.ms / 1000
                 runs[ran.pass_name] += 1
     ordered = sorted(spent, key=lambda name: spent[name], reverse=True)
-    if not ordered or spent[ordered[0]] < max(LEAST, SHARE * took):
-        return None
-    if spent[ordered[0]] <= sum(spent[name] for name in ordered[1:4]):
+    if not ordered or spent[ordered[0]] < max(LEAST, SHARE * sum(spent.values())):
         return None
     name = ordered[0]
     told = f"{name} took {spent[name]:.2f} s in {runs[name]} runs, of {took:.2f} s in all"
