@@ -64,7 +64,8 @@ export class Session {
   focus = $state.raw(-1);
   ring = $state.raw(false);
   busy = $state.raw(false);
-  said = $state.raw("");
+  /** What happened last, for those who hear it; `seen`: for all, since something was not done. */
+  said = $state.raw({ words: "", seen: false });
   #turn = 0;
   #byHand = false;
   #came: { from: number; at: number; way: "reader" | "input" } | null = null;
@@ -204,6 +205,7 @@ export class Session {
       folded > 0
         ? `${count(folded)} layers stay folded: no more than ${count(BUDGET)} boxes are opened at once.`
         : "Everything is open.",
+      folded > 0,
     );
     await this.arrange(shown.layers[0]!.key);
   }
@@ -317,12 +319,12 @@ export class Session {
   #room(layer: Layer): boolean {
     const leaves = this.scene?.visible.leaves ?? 0;
     if (leaves + layer.children.length <= MOST) return true;
-    this.#say(`${count(leaves)} boxes are shown, which is the most: fold some layers first.`);
+    this.#say(`${count(leaves)} boxes are shown, which is the most: fold some layers first.`, true);
     return false;
   }
 
-  #say(words: string): void {
-    this.said = words;
+  #say(words: string, seen = false): void {
+    this.said = { words, seen };
   }
 }
 

@@ -3,7 +3,7 @@
 import { fit, keepNear, pan, reveal, start, zoomAt, type Camera, type Window } from "./camera";
 import { hit, type Hit } from "./hit";
 import type { Measure } from "./label";
-import type { Box, Scene } from "./layout/scene";
+import type { Scene } from "./layout/scene";
 import { paint, type Pen, type Picture } from "./paint/canvas";
 import type { Look } from "./paint/look";
 import { begin } from "./paint/motion";
@@ -105,11 +105,6 @@ export class Stage {
 
   fit(): void {
     if (this.scene) this.#go(fit(this.scene.boxes[0]!, this.window));
-  }
-
-  fitTo(at: number): void {
-    const box = this.scene?.boxes[at];
-    if (box) this.#go(fit(grown(box, 24), this.window));
   }
 
   reveal(at: number): void {
@@ -299,8 +294,4 @@ export class Stage {
     const [dx, dy] = event.shiftKey && event.deltaX === 0 ? [event.deltaY, 0] : [event.deltaX, event.deltaY];
     this.#set(pan(this.camera, -dx * lines, -dy * lines));
   }
-}
-
-function grown(box: Box, by: number): Box {
-  return { x: box.x - by, y: box.y - by, width: box.width + 2 * by, height: box.height + 2 * by };
 }
