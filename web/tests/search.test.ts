@@ -52,7 +52,7 @@ const mul = {
   dtype: "float32",
   type: "f32[s72, 256]",
 };
-const input = { op: "placeholder", target: "x", name: "x", dtype: "int64", type: "i64[s72]" };
+const input = { op: "placeholder", target: "input_ids", name: "x", dtype: "int64", type: "i64[s72]" };
 
 const TABLE = table([
   {
@@ -187,7 +187,9 @@ describe("search", () => {
     ]);
     expect(forms("source:layernorm.py:1-9")).toEqual([]);
     expect(forms("source:self.norm stage:captured")).toHaveLength(1);
-    expect(forms("op:placeholder")).toEqual(["1 placeholder x"]);
+    expect(forms("op:placeholder")).toEqual(["1 placeholder input_ids"]);
+    expect(forms("name:input_*")).toEqual(["1 placeholder input_ids"]);
+    expect(forms("op:input_ids")).toEqual([]);
     expect(forms("stage:*Lowering*")).toHaveLength(1);
     expect(forms("range:1_16 compilation:backbone")).toHaveLength(1);
   });

@@ -378,7 +378,9 @@ export interface SearchTable {
     graph: number[];
     node: number[];
     name: number[];
+    /** As people say it: `ir.rms_norm`; for inputs, constants and the output the kind of node. */
     op: number[];
+    /** The whole name of what is called; for an input its model path. */
     target: number[];
     layer: number[];
     cls: number[];

@@ -70,6 +70,8 @@ export interface Engine {
   /** First row of each graph, and one more: rows are sorted by graph. */
   starts: Int32Array;
   order: Int32Array;
+  /** For each row, what says where it is, as a string. */
+  named: Int32Array;
   /** For each row, the number of its form. */
   forms: Int32Array;
   /** For each graph its layers, as strings, and where each stands in that list. */
@@ -84,12 +86,14 @@ export function engineOf(table: SearchTable, overview: Overview | null, steps: S
   const places = placesOf(table, overview, steps);
   const { starts, order } = byGraph(table);
   const graphs = new Map(table.graphs.map((each, at) => [each.graph, at]));
+  const named = namedOf(table);
   return {
     tested,
     places,
     starts,
     order,
-    forms: formsOf(table),
+    named,
+    forms: formsOf(table, named),
     layers: layersOf(table),
     siblings: siblingsOf(table, places),
     graphs,
@@ -119,7 +123,7 @@ function layersOf({ graphs, columns }: SearchTable): Engine["layers"] {
 }
 
 /** Rows of one form have the same number: operator, pattern of the layer, class, source and dtype. */
-function formsOf({ strings, columns }: SearchTable): Int32Array {
+function formsOf({ strings, columns }: SearchTable, named: Int32Array): Int32Array {
   const patterns = new Map<number, number>();
   const numbers = new Map<string, number>();
   const patternOf = (at: number): number => {
@@ -130,16 +134,18 @@ function formsOf({ strings, columns }: SearchTable): Int32Array {
   const keys = new Map<string, number>();
   const forms = new Int32Array(columns.graph.length);
   for (let row = 0; row < forms.length; row++) {
-    const named =
-      columns.layer[row]! >= 0
-        ? columns.layer[row]!
-        : isInput(strings[columns.op[row]!])
-          ? columns.name[row]!
-          : -1;
     const key = [columns.op, columns.cls, columns.source, columns.dtype].map((each) => each[row]);
-    forms[row] = numberOf(keys, `${key.join()},${patternOf(named)}`);
+    forms[row] = numberOf(keys, `${key.join()},${patternOf(named[row]!)}`);
   }
   return forms;
+}
+
+/** What says where a row is: its layer, for an input its model path, for a constant its attribute. */
+function namedOf({ strings, columns }: SearchTable): Int32Array {
+  return Int32Array.from(columns.layer, (layer, row) => {
+    const target = columns.target[row]!;
+    return isInput(strings[columns.op[row]!]) ? (target >= 0 ? target : columns.name[row]!) : layer;
+  });
 }
 
 function numberOf(known: Map<string, number>, key: string): number {
@@ -308,8 +314,9 @@ function localOf(engine: Engine, rows: readonly number[]): Local {
     let form = forms.get(number);
     if (!form) forms.set(number, (form = { count: 0, row, layers: new Set(), inputs: new Set() }));
     form.count++;
-    if (columns.layer[row]! >= 0) form.layers.add(columns.layer[row]!);
-    else if (isInput(strings[columns.op[row]!])) form.inputs.add(columns.name[row]!);
+    const named = engine.named[row]!;
+    if (isInput(strings[columns.op[row]!])) form.inputs.add(named);
+    else if (named >= 0) form.layers.add(named);
   }
   return { rows, forms };
 }
@@ -420,7 +427,7 @@ function collect(
       const name = strings[at]!;
       group.names.add(view.change?.get(name) ?? name);
     }
-    for (const at of inputs) group.names.add(strings[at] ?? "");
+    for (const at of inputs) group.names.add(renamedInput(strings[at] ?? "", view.change));
     for (const place of places) {
       let known = group.stages.get(place.stage);
       if (!known) {
@@ -434,6 +441,18 @@ function collect(
     }
   }
   if (!view.change) note(engine, groups, compilation, local.rows);
+}
+
+/** A weight's model path with its layer renamed: by the innermost layer that is. */
+function renamedInput(path: string, change: View["change"]): string {
+  const own = path.startsWith("self.") ? "self." : "";
+  let fqn = change ? path.slice(own.length) : "";
+  while (fqn) {
+    const meant = change?.get(fqn);
+    if (meant !== undefined) return own + meant + path.slice(own.length + fqn.length);
+    fqn = fqn.slice(0, Math.max(0, fqn.lastIndexOf(".")));
+  }
+  return path;
 }
 
 /** What nodes of a form are told apart by; the same for all layers that a graph stands for. */

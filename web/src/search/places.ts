@@ -1,6 +1,6 @@
 // Where graphs stand: stages in order, and the pieces under whose layers a graph is seen.
 
-import type { Overview, SearchTable, Selector, Steps } from "../data/types";
+import type { Overview, SearchTable, Selector, Step, Steps } from "../data/types";
 import { pattern } from "./labels";
 
 /** One snapshot of a graph. */
@@ -11,6 +11,8 @@ export interface Place {
   range: string | null;
   /** The last part of the selector, which a stage and a pass have in common over pieces and ranges. */
   stage: string;
+  /** What it can be asked for by: that, the stage alone, the pass alone. */
+  names: readonly string[];
   /** Index into `Places.stages`. */
   order: number;
 }
@@ -35,7 +37,10 @@ export function placesOf(table: SearchTable, overview: Overview | null, steps: S
   const stages = stagesOf(table, steps);
   const order = new Map(stages.map((stage, at) => [stage, at]));
   const together = overview ? compiledTogether(overview) : new Map<string, Equal[]>();
-  const places = table.graphs.map(({ selectors }) => selectors.map((selector) => placeOf(selector, order)));
+  const known = new Map(steps.flatMap((each) => each.steps.map((step) => [step.selector, step] as const)));
+  const places = table.graphs.map(({ selectors }) =>
+    selectors.map((selector) => placeOf(selector, order, known.get(selector))),
+  );
   const own = new Set(places.flat().map(rangeKey));
   const views = places.map((each) => viewsOf(each, together, own));
   return { stages, views };
@@ -46,19 +51,20 @@ function rangeKey({ compilation, piece, range }: Pick<Place, "compilation" | "pi
   return `${compilation}/${piece}/${range}`;
 }
 
-function placeOf(selector: Selector, order: Map<string, number>): Place {
+function placeOf(selector: Selector, order: Map<string, number>, step: Step | undefined): Place {
   const parts = selector.split("/");
   const stage = parts.at(-1) ?? "";
   const range = parts.find((part) => part.startsWith("range_"))?.slice("range_".length) ?? null;
   const piece = parts.slice(1, -1).find((part) => part.startsWith("piece_")) ?? null;
-  return {
-    selector,
-    compilation: parts[0] ?? "",
-    piece,
-    range,
-    stage,
-    order: order.get(stage) ?? order.size,
-  };
+  const names = [stage, ...(step ? [step.stage, step.pass] : namesOf(stage))].filter((name) => name !== null);
+  const compilation = parts[0] ?? "";
+  return { selector, compilation, piece, range, stage, names, order: order.get(stage) ?? order.size };
+}
+
+/** Of a stage whose step is not known: `post_grad.2.Name` is a pass called `Name`. */
+function namesOf(stage: string): string[] {
+  const numbered = /^[^.]+\.(?:\d+\.)?(.+)$/.exec(stage);
+  return numbered ? [numbered[1]!] : [];
 }
 
 /**

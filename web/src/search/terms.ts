@@ -28,6 +28,8 @@ export interface Tested {
   classes: Map<string, string>;
   /** Rows of a column that have each string, so that only strings are matched. */
   used: Map<Column, Int32Array>;
+  /** 1 for inputs, whose `target` is their model path. */
+  inputs: Uint8Array;
 }
 
 export function testedOf(table: SearchTable): Tested {
@@ -45,8 +47,10 @@ export function testedOf(table: SearchTable): Tested {
       Int32Array.from(new Set(columns[column])).filter((at) => at >= 0),
     );
   }
+  const inputs = Uint8Array.from(columns.op, (op) => (strings[op] === "placeholder" ? 1 : 0));
   return {
     table,
+    inputs,
     rows: columns.graph.length,
     lower: strings.map((text) => text.toLowerCase()),
     classes,
@@ -60,7 +64,10 @@ export function testOf(term: Term, on: Tested): Test {
   const values = term.values;
   switch (term.field) {
     case "op":
-      test.rows = marked(on, ["op", "target"], any(values.map(opTest)));
+      test.rows = marked(on, ["target"], any(values.map(opTest)));
+      // Of an input the target is its model path.
+      for (let row = 0; row < on.rows; row++) if (on.inputs[row]) test.rows[row] = 0;
+      add(test.rows, marked(on, ["op"], any(values.map(opTest))));
       break;
     case "layer":
       test.layer = layerTest(any(values.map((value) => glob(value, true))), on.classes);
@@ -82,7 +89,9 @@ export function testOf(term: Term, on: Tested): Test {
       test.rows = marked(on, ["kernel"], any(values.map(kernelTest)));
       break;
     case "name":
-      test.rows = marked(on, ["name"], any(values.map((value) => glob(value, true))));
+      test.rows = marked(on, ["target"], any(values.map((value) => glob(value, true))));
+      for (let row = 0; row < on.rows; row++) if (!on.inputs[row]) test.rows[row] = 0;
+      add(test.rows, marked(on, ["name"], any(values.map((value) => glob(value, true)))));
       break;
     case "word":
       test.rows = marked(on, WORDS, contains(values));
@@ -222,11 +231,5 @@ function placeTest(field: Term["field"], values: string[]): Test["place"] {
   }
   if (field === "range") return (place) => place.range !== null && test(place.range);
   if (field === "compilation") return (place) => test(place.compilation);
-  return (place) => namesOfStage(place.stage).some(test);
-}
-
-/** A stage can be called by its whole name, by the stage alone and by the pass alone. */
-function namesOfStage(stage: string): string[] {
-  const numbered = /^([^.]+)\.(?:\d+\.)?(.+)$/.exec(stage);
-  return numbered ? [stage, numbered[1]!, numbered[2]!] : [stage];
+  return (place) => place.names.some(test);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cutaway.dump import Snapshot
+from cutaway.dump.query.fields import dtypes
 from cutaway.dump.query.fold import op_text, type_texts
 from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
@@ -74,7 +75,7 @@ class _Table:
             columns["target"].append(index(node.input if node.op == "placeholder" and node.input else node.target))
             columns["layer"].append(layer)
             columns["cls"].append(cls)
-            columns["dtype"].append(index(node.dtype))
+            columns["dtype"].append(index(", ".join(dict.fromkeys(dtypes(node)))))
             columns["type"].append(index(type_texts(node)))
             columns["source"].append(source)
             columns["code"].append(code)
