@@ -55,7 +55,9 @@ class Rung:
         """In words."""
         if self.part is None:
             return EVERYTHING_ON
-        return "eager" if self.part == "eager" else f"{PARTS[self.part].removeprefix('the ')} off"
+        if self.part in ("eager", "compile"):
+            return "eager" if self.part == "eager" else "compile off"
+        return f"{PARTS[self.part].removeprefix('the ')} off"
 
     @property
     def faulty(self) -> int:
@@ -225,7 +227,7 @@ class Ladder:
         if bottom.faulty:
             return self._told("own", why=bottom.words)
         own = replace(self.judge, reference=None).assess(eager)
-        if own.faulty:  # NaNs, and nobody says that they are right
+        if own.faulty and self.judge.named == "eager":  # NaNs, an exit code, and nobody says that they are right
             return self._told("own", why=own.words)
         return None
 

@@ -51,6 +51,11 @@ SEEN = {True: "fault", False: "right", None: "-"}
 """Whether the fault was there, in a word."""
 
 
+def in_a_line(text: str) -> str:
+    """A text of several lines as one."""
+    return " · ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
 class Lines:
     """A line when a step begins, and one when it is over.
 
@@ -70,7 +75,7 @@ class Lines:
 
     def end(self, result: str, is_fault: bool | None = None) -> None:
         """See `Progress`."""
-        self._write(f"  {SEEN[is_fault]}: {result} ({time.monotonic() - self._since:.1f} s)")
+        self._write(f"  {SEEN[is_fault]}: {in_a_line(result)} ({time.monotonic() - self._since:.1f} s)")
 
     def learn(self, finding: str) -> None:
         """See `Progress`."""

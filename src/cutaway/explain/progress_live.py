@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cutaway.explain.budget import Budget
-from cutaway.explain.progress import SEEN
+from cutaway.explain.progress import SEEN, in_a_line
 
 _STYLES = {True: "bold red", False: "green", None: "dim"}
 _MOST_ROWS = 24
@@ -57,7 +57,7 @@ class Display:
         if self._steps:
             step = self._steps[-1]
             step.seconds = time.monotonic() - step.since
-            step.is_fault, step.result = is_fault, result
+            step.is_fault, step.result = is_fault, in_a_line(result)
 
     def learn(self, finding: str) -> None:
         """See `Progress`."""

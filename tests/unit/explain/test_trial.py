@@ -207,7 +207,7 @@ class TestCrash:
         assert signature_of("\n".join(lines) + "\n" + second, code=1).kind == "InductorError"
 
     def test_a_signal_is_told_with_pythons_stack(self) -> None:
-        text = 'Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n'
+        text = "Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n"
         text += '  File "/p/q.py", line 3 in f\n'
         assert signature_of(text, "SIGSEGV", 139) == Signature("SIGSEGV", "", ["p/q.py:3 f"])
         assert "memory" in signature_of("", "SIGKILL", 137).message
@@ -292,6 +292,23 @@ class TestProgram:
     def test_a_crash_has_a_signature(self, tmp_path: Path) -> None:
         found = self.observe("def f(): raise KeyError('k')\nf()", tmp_path)
         assert found.signature == Signature("KeyError", "'k'", ["<string>:1 f", "<string>:2 <module>"])
+
+    def test_a_check_of_the_programs_own_that_failed_is_no_crash(self, tmp_path: Path) -> None:
+        said = self.observe("raise SystemExit(3)", tmp_path)
+        assert (said.outcome, said.outputs) == ("ok", Printed(3))
+        script = tmp_path / "script.py"
+        script.write_text("def check():\n    assert 1 == 2\ncheck()\n")
+        trial = ProgramTrial([sys.executable, str(script)], folder=tmp_path / "t", limit=60)
+        found = trial.observe(Setting())
+        trial.close()
+        assert (found.outcome, found.outputs) == ("ok", Printed(1))
+        assert self.observe("import unittest; unittest.TestCase().fail('x')", tmp_path).outcome == "crash"
+
+    def test_an_exit_code_is_a_fault_unless_the_reference_has_it(self) -> None:
+        failed = Observation("ok", Path("x"), Printed(1))
+        assert ReferenceJudge(None).faulty(failed)
+        assert ReferenceJudge(Observation("ok", Path("x"), Printed(0))).faulty(failed)
+        assert not ReferenceJudge(failed).faulty(failed)
 
     def test_no_such_program(self, tmp_path: Path) -> None:
         trial = ProgramTrial(["no-such-program"], folder=tmp_path / "t", limit=60)

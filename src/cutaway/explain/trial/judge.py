@@ -111,16 +111,16 @@ class ReferenceJudge:
     def _compared(self, observation: Observation) -> Assessment:
         if observation.outputs is None:
             return Assessment(False, "it gave no outputs", usable=False)
-        if (own := not_numbers(observation.outputs)) and not self._has_as_many(own):
+        if (own := wrong_by_itself(observation.outputs)) and not self._has_it_too(own):
             return Assessment(True, own, 1)
         if self.reference is None or self.reference.outputs is None:
             return Assessment(False, "it ran; what is right is not known yet", usable=False)
         return compared(observation.outputs, self.reference.outputs, self.tolerance, self.named)
 
-    def _has_as_many(self, words: str) -> bool:
-        """Whether the reference has the same NaNs: then they are not this fault."""
+    def _has_it_too(self, words: str) -> bool:
+        """Whether it is so in the reference, too: then it is not this fault."""
         known = self.reference.outputs if self.reference is not None else None
-        return known is not None and not_numbers(known) == words
+        return known is not None and wrong_by_itself(known) == words
 
 
 def cut(text: str, most: int = 100) -> str:
@@ -139,8 +139,8 @@ def compared(outputs: Outputs, reference: Outputs, tolerance: float | None, name
     return Assessment(False, "the outputs are of another kind", usable=False)
 
 
-def not_numbers(outputs: Outputs) -> str:
-    """That there are NaNs or infinities among the outputs, in words; empty when there are none."""
+def wrong_by_itself(outputs: Outputs) -> str:
+    """What is wrong whatever is right, in words: NaNs, infinities, an exit code; empty when there is nothing."""
     if isinstance(outputs, Tensors) and any(outputs.not_finite):
         first = next(index for index, count in enumerate(outputs.not_finite) if count)
         return f"output {first} has {outputs.not_finite[first]} elements that are NaN or infinite"
@@ -148,6 +148,8 @@ def not_numbers(outputs: Outputs) -> str:
         for one in outputs.completions:
             if None in one.logprobs:
                 return f"the log probability of token {one.logprobs.index(None)} of {one.prompt!r} is NaN"
+    if isinstance(outputs, Printed) and outputs.exit_code:
+        return f"exit code {outputs.exit_code}"
     if isinstance(outputs, Printed) and any(not math.isfinite(value) for value in outputs.values):
         return "it prints a value that is NaN or infinite"
     return ""

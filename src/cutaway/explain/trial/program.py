@@ -43,16 +43,31 @@ class ProgramTrial(Runner):
         if ended.code == 127 and "No such file" in text_of(folder / "log.txt"):
             why = f"{self.program[0]} cannot be run: there is no such program"
             return Observation("unusable", folder, seconds=ended.seconds, why=why)
+        took = ended.seconds if self.slow else None
         if ended.code != 0:
-            return replace(self.crash(folder, ended), took=ended.seconds if self.slow else None)
+            crashed = self.crash(folder, ended)
+            if not self._is_check_that_failed(crashed):
+                return replace(crashed, took=took)
         text = text_of(folder / "log.txt")
         matches = [] if self.check is None else self.check.finditer(text)
         found = [match[1] if match.re.groups else match[0] for match in matches]
-        if self.check is not None and not found:
+        if self.check is not None and not found and ended.code == 0:
             why = f"it prints nothing that the check {self.check.pattern!r} matches"
             return Observation("unusable", folder, seconds=ended.seconds, why=why)
-        took = ended.seconds if self.slow else None
-        return Observation("ok", folder, printed(found), None, ended.seconds, took)
+        return Observation("ok", folder, printed(found, ended.code or 0), None, ended.seconds, took)
+
+    def _is_check_that_failed(self, crashed: Observation) -> bool:
+        """Whether the program itself says that something is wrong: it ran to its end, or to an assertion of its own."""
+        signature = crashed.signature
+        if crashed.outcome != "crash" or signature is None:
+            return False
+        if signature.kind.startswith("exit code"):
+            return True
+        file = signature.frames[0].rpartition(":")[0] if signature.frames else ""
+        return signature.kind == "AssertionError" and bool(file) and any(one.endswith(file) for one in self._files())
+
+    def _files(self) -> list[str]:
+        return [str(Path(one).absolute()) for one in self.program if one.endswith(".py")]
 
     def skipped(self) -> Mapping[str, str]:
         if any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists():
@@ -74,7 +89,7 @@ def pattern_of(check: str) -> re.Pattern[str]:
         ) from error
 
 
-def printed(found: Sequence[str]) -> Printed:
+def printed(found: Sequence[str], exit_code: int = 0) -> Printed:
     """What was found, taken apart: the numbers, and the texts around them."""
     values = [float(number) for text in found for number in _NUMBER.findall(text)]
-    return Printed(0, values, [_NUMBER.sub("#", text) for text in found])
+    return Printed(exit_code, values, [_NUMBER.sub("#", text) for text in found])
