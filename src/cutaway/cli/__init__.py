@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "replay": {},
     "view": {},
     "report": {},
+    "export": {},
     "why": {},
     "isolate": {"ignore_unknown_options": True},
     "verify": {},
