@@ -37,6 +37,9 @@ def _one(found: Assumptions) -> Iterator[list[Styled]]:
     for kind, words in _WHOSE.items():
         there = [each for each in found.of_kind(kind) if each.leaves != "every size"]
         yield from _constraints(f"  restricted, {words}:", there, "red")
+    if found.restricts and found.guarded is False and not found.failed:
+        text = "the guards were dropped, and other sizes run the same graph: results may be wrong there"
+        yield [("  nothing checks that: ", "red bold"), (text, "")]
     if found.sizes and not found.restricts:
         yield [("  nothing restricts them: ", "green"), ("one graph serves every size in their ranges", "")]
     implied = [each for each in found.of_kind("model", "torch", "cache") if each.leaves == "every size"]
@@ -66,7 +69,7 @@ def _range(size: Size) -> str:
         return f"always {size.always}"
     least = 0 if size.least is None else size.least
     span = f"{least} or more" if size.most is None else f"{least} to {size.most}"
-    return f"{span}, captured with {size.example}"
+    return f"{span}, " + ("not looked at while tracing" if size.example is None else f"captured with {size.example}")
 
 
 def _constraints(title: str, constraints: Sequence[Constraint], style: str) -> Iterator[list[Styled]]:
@@ -87,12 +90,12 @@ def _zero_one(found: Assumptions) -> Iterator[list[Styled]]:
     symbols = [each.symbols[0] for each in found.of_kind("zero_one") if each.symbols]
     if symbols:
         names = ", ".join(symbols)
-        what = (
-            "a size of 0 or 1 is compiled anew"
-            if found.guarded
-            else "no guard checks it: 0 and 1 run this graph as well"
-        )
-        yield [(f"  0/1 specialisation, torch's own and no demand of the model: {names} at least 2; {what}", "dim")]
+        what = {
+            True: "; a size of 0 or 1 is compiled anew",
+            False: "; Dynamo's guards were dropped, and the same graph runs for 0 and 1",
+            None: "",
+        }[found.guarded]
+        yield [(f"  0/1 specialisation, torch's own and no demand of the model: {names} at least 2{what}", "dim")]
     for each in found.inputs:
         if each.zero_or_one:
             where = ", ".join(f"{each.source}.size()[{index}] is {each.sizes[index]}" for index in each.zero_or_one)

@@ -39,7 +39,8 @@ def _symbols(shape_env: Any) -> list[str]:
         line = f"  {symbol} in [{lower}, {upper}]{known}, captured with {facts['hint']}  from {facts['source']}"
         place = torch_internals.where_replaced(shape_env, symbol) if replaced is not None else ""
         line += f"    by {place}" if place else ""
-        (sizes if "size()" in str(facts["source"]) else others).append(line)
+        is_size = "size()" in str(facts["source"]) or torch_internals.is_size_like(shape_env, symbol)
+        (sizes if is_size else others).append(line)
     lines = ["Symbolic sizes (one graph serves every size in the range):", *(sizes or ["  none: every size is fixed"])]
     return lines + (["", "Other symbolic integers:", *others] if others else [])
 

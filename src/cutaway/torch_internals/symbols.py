@@ -106,6 +106,11 @@ def _assumptions(symbol: Any) -> frozenset[Any]:
     return frozenset(symbol.assumptions0.items())
 
 
+def is_size_like(shape_env: Any, symbol: Any) -> bool:
+    """Whether a symbol whose value is not looked at (unbacked) is a size of an input."""
+    return symbol in shape_env.size_like
+
+
 def relations(shape_env: Any) -> list[tuple[Any, ...]]:
     """What a ShapeEnv knows of symbols together, each as (what it is, expressions): all that it reasons from.
 

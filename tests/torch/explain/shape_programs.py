@@ -37,3 +37,8 @@ def grows(x: Tensor) -> Tensor:
 
 def refuses(x: Tensor) -> Tensor:
     return x.relu() if x.shape[0] == 8 else x
+
+
+def checked(x: Tensor) -> Tensor:
+    torch._check(x.shape[0] % 8 == 0)
+    return x.view(-1, 8, 4) * 2

@@ -38,6 +38,9 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assumptions]:
         for function in (programs.bounded, programs.fixes, programs.free, programs.breaks):
             compiled(function, 16)
         compiled(programs.grows, 16, 24, 1, dynamic=None)
+        unbacked = torch.randn(16, 4)
+        torch._dynamo.decorators.mark_unbacked(unbacked, 0)
+        torch.compile(programs.checked, backend="eager")(unbacked)
         marked = torch.randn(8, 4)
         torch._dynamo.mark_dynamic(marked, 0)
         with pytest.raises(ConstraintViolationError):
@@ -102,6 +105,15 @@ def test_a_compile_that_failed_has_its_reason(found: dict[str, Assumptions]) -> 
     assert "ConstraintViolationError" in refused.failed
     (constraint,) = refused.of_kind("model")
     assert constraint.place == f"{FILE}:{line_of('shape[0] == 8')}"
+
+
+def test_a_size_that_tracing_does_not_look_at(found: dict[str, Assumptions]) -> None:
+    """An unbacked one: there are no guards, the graph checks it while it runs."""
+    (size,) = found["checked"].sizes
+    assert (size.source, size.example) == ("x.size()[0]", None)
+    asked = {constraint.text: constraint for constraint in found["checked"].of_kind("model")}
+    assert asked["u0 % 8 == 0"].leaves == "only multiples of 8"
+    assert asked["u0 % 8 == 0"].place == f"{FILE}:{line_of('torch._check(x.shape[0] % 8')}"
 
 
 class Branching(torch.nn.Module):

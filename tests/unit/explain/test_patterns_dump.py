@@ -73,6 +73,7 @@ class TestHistory:
         maker.ran("backbone/post_grad.0.other", "custom_pass", 3)
         (absence,) = history_of(load(tmp_path), ["add_rms_norm_fusion"]).absent
         assert absence.reason == "it was switched off: off=['pass:add_rms_norm_fusion']"
+        assert passes_of(load(tmp_path)).never == {"add_rms_norm_fusion": absence.reason}
 
 
 class TestGraphs:

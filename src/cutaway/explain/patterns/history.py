@@ -91,6 +91,8 @@ def passes_of(dump: Dump) -> History:
     never = (
         {name: _why_never(name, dump) for name in VLLM_PASSES if plain_name(name) not in known} if _vllm(dump) else {}
     )
+    off = [part.removeprefix("pass:") for part in _off(dump) if part.startswith("pass:")]
+    never |= {name: f"it was switched off: off=['pass:{name}']" for name in off}
     return History(_gathered(ran), never={name: why for name, why in never.items() if why})
 
 
@@ -182,9 +184,16 @@ def vllm_passes(dump: Dump) -> dict[str, Any] | None:
     return _vllm(dump)
 
 
+def _off(dump: Dump) -> list[str]:
+    """The parts of our compiler that were switched off."""
+    found: Any = dump.context
+    for key in ("configuration", "cutaway", "off"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return [str(part) for part in found] if isinstance(found, list) else []
+
+
 def _switched_off(names: Iterable[str], dump: Dump) -> str:
-    config: Any = dump.context.get("configuration")
-    off: Any = config.get("cutaway", {}).get("off", []) if isinstance(config, dict) else []
+    off = _off(dump)
     for name in names:
         if f"pass:{name}" in off:
             return f"it was switched off: off=['pass:{name}']"

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.reader import Dump
+from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
 from cutaway.explain.shapes.read import (
     Constraint,
     FixedInput,
     Size,
+    make_constraint,
     read_constraints,
     read_inputs,
     read_sizes,
@@ -25,6 +27,8 @@ _BREAK = re.compile(r"Graph break in user code at (?P<place>\S+:\d+)")
 _MISMATCH = re.compile(
     r"tensor '(?P<name>[^']+)' size mismatch at index (?P<index>\d+)\. expected (?P<old>\d+), actual (?P<new>\d+)"
 )
+_UNBACKED = re.compile(r"u\d+")
+_ASSERTED = re.compile(r"Runtime assertion failed for expression (?P<condition>.*) on node")
 _NOTE = re.compile(r"(?P<condition>.*?)  # (?:(?P<code>.*?)  # )?(?P<place>[^\s()]+:\d+) in \S+")
 
 
@@ -76,7 +80,8 @@ class Assumptions:
         sizes: its symbolic sizes.
         constraints: conditions on them.
         inputs: inputs with sizes that are held to numbers.
-        guarded: whether Dynamo checks its guards before it uses the code again; else (vLLM) nothing compiles anew.
+        guarded: whether Dynamo checks its guards before it uses the code again; else (vLLM) nothing compiles anew. None
+            when the dump does not say.
         recompiles: why it was compiled again.
         breaks: where the capture stopped.
         failed: why the compile failed; empty when it did not.
@@ -88,7 +93,7 @@ class Assumptions:
     sizes: list[Size]
     constraints: list[Constraint]
     inputs: list[FixedInput]
-    guarded: bool
+    guarded: bool | None
     recompiles: list[Recompile]
     breaks: list[Break] = field(default_factory=list)
     failed: str = ""
@@ -128,8 +133,12 @@ def explain_shapes(dump: Dump, compilation: str | None = None) -> list[Assumptio
 
 def _assumptions(compilation: Compilation, files: Sequence[str]) -> Assumptions:
     text = next((code.text for code in compilation.codes if code.kind == "guards"), None)
-    sizes = read_sizes(text or "") or _sizes_of_graph(compilation)
-    found = read_constraints(text or "", sizes)
+    captured = _captured(compilation)
+    sizes = read_sizes(text or "") or _sizes_of_graph(captured)
+    sizes = [*sizes, *(each for each in _unbacked(captured) if each.symbol not in {size.symbol for size in sizes})]
+    sizes = [_with_source(size, captured) for size in sizes]
+    every = [*read_constraints(text or "", sizes), *_asserted(captured, sizes)]
+    found = list({constraint.text: constraint for constraint in reversed(every)}.values())[::-1]
     started = compilation.started
     inputs = [each for each in read_inputs(text or "") if any(size is not None for size in each.sizes)]
 
@@ -142,7 +151,7 @@ def _assumptions(compilation: Compilation, files: Sequence[str]) -> Assumptions:
         sizes=[whole(each) for each in sizes],
         constraints=[whole(each) for each in found],
         inputs=[whole(each) for each in inputs],
-        guarded="TENSOR_MATCH" in (text or ""),
+        guarded="TENSOR_MATCH" in text if text is not None and "TREE_GUARD_MANAGER" in text else None,
         recompiles=[whole(_recompile(reason)) for reason in (started.reason if started else [])],
         breaks=[
             _break(str(metric.values.get("reason", "")))
@@ -168,19 +177,59 @@ def _files(dump: Dump) -> list[str]:
     return list(found)
 
 
-def _sizes_of_graph(compilation: Compilation) -> list[Size]:
-    """Where no guards were recorded (a filter, a cache): the symbols of the first graph."""
+def _captured(compilation: Compilation) -> NodeTable | None:
+    """The first graph, as far as the dump has it."""
     for snapshot in compilation.snapshots[:1]:
         try:
-            symbols = snapshot.table.symbols
+            return snapshot.table
         except DumpError:
-            return []
-        return [
-            Size(name, readable(facts.source or ""), facts.min, facts.max, "", facts.hint)
-            for name, facts in symbols.items()
-            if "size()" in (facts.source or "")
-        ]
-    return []
+            return None
+    return None
+
+
+def _sizes_of_graph(captured: NodeTable | None) -> list[Size]:
+    """Where no guards were recorded (a filter, a cache): the symbols of the first graph."""
+    return [
+        Size(name, readable(facts.source or ""), facts.min, facts.max, "", facts.hint)
+        for name, facts in (captured.symbols if captured is not None else {}).items()
+        if "size()" in (facts.source or "")
+    ]
+
+
+def _unbacked(captured: NodeTable | None) -> list[Size]:
+    """Sizes of inputs that were marked so that tracing does not look at their value; torch names no source of them."""
+    if captured is None:
+        return []
+    shapes = [node.shape or [] for node in captured.nodes if node.op == "placeholder"]
+    names = dict.fromkeys(
+        size for shape in shapes for size in shape if isinstance(size, str) and _UNBACKED.fullmatch(size)
+    )
+    known = {name: captured.symbols[name] for name in names if name in captured.symbols}
+    return [Size(name, "", facts.min, facts.max, "", facts.hint) for name, facts in known.items()]
+
+
+def _with_source(size: Size, captured: NodeTable | None) -> Size:
+    """A size of which torch names no source, with the first input that has it."""
+    if captured is None or size.source not in ("", "None"):
+        return size
+    for node in captured.nodes:
+        if node.op == "placeholder" and size.symbol in (node.shape or []):
+            dimension = (node.shape or []).index(size.symbol)
+            return replace(size, source=f"{readable(node.input or node.name)}.size()[{dimension}]")
+    return replace(size, source="")
+
+
+def _asserted(captured: NodeTable | None, sizes: Sequence[Size]) -> list[Constraint]:
+    """What the graph checks of sizes while it runs: `torch._check`, and what operators need of unbacked sizes."""
+    found: dict[str, Constraint] = {}
+    for node in captured.nodes if captured is not None else ():
+        said = _ASSERTED.search(str(node.args[1])) if "_assert_scalar" in node.target and len(node.args) > 1 else None
+        if said is not None and captured is not None:
+            source = captured.source(node)
+            place, code = (f"{source.file}:{source.line}", source.code) if source else ("", "")
+            constraint = make_constraint(said["condition"], place, code, sizes)
+            found.setdefault(constraint.text, constraint)
+    return list(found.values())
 
 
 def _recompile(reason: str) -> Recompile:

@@ -128,14 +128,15 @@ def read_constraints(text: str, sizes: Sequence[Size]) -> list[Constraint]:
     found: dict[str, Constraint] = {}
     for line in part.splitlines()[1:]:
         condition, _, place = line.strip().partition("    at ")
-        constraint = _constraint(condition, *_split_place(place), sizes)
+        constraint = make_constraint(condition, *_split_place(place), sizes)
         found.setdefault(constraint.text, constraint)
     for constraint in (*_of_layout(text), *_zero_one(text, sizes)):
         found.setdefault(constraint.text, constraint)
     return list(found.values())
 
 
-def _constraint(condition: str, place: str, code: str, sizes: Sequence[Size]) -> Constraint:
+def make_constraint(condition: str, place: str, code: str, sizes: Sequence[Size]) -> Constraint:
+    """A constraint out of sympy's text and the line that made it."""
     text, symbols = as_python(condition), tuple(names_in(condition))
     if len(symbols) == 1:
         leaves = left_of(condition, symbols[0])
