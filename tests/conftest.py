@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from hypothesis import settings
 pytest.register_assert_rewrite("recordings")  # it asserts for many tests
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "vllm"))
+pytest_plugins = ("run_fixtures",)  # recordings of the real vLLM, which tests of several folders look at
 NEEDS = ("torch", "vllm", "browser", "gpu")
 _scratch: list[str] = []
 

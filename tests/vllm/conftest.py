@@ -1,85 +1,22 @@
-"""Recordings of the real vLLM, made once for all tests here; see vllm_runs.py for what each is.
-
-TEST_RUNS=FOLDER pytest tests/vllm     keep the runs there, and use those that lie there already
-"""
+"""Tests here wait for runs of the real vLLM (run_fixtures.py), and are skipped where it is not installed."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from run_fixtures import missing, why_skipped
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from vllm_runs import RUNS, Finished, Runner, older_vllm  # noqa: E402 - stands beside this file
-
-_RUNNER = pytest.StashKey[Runner]()
-NEEDED = ("vllm", "cutaway_demo_platform")
 SLOW = 900
 """A test may have to wait for a run that waits for others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = _missing()
+    absent = missing()
     for item in items:
         if HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.timeout(SLOW))
-        if missing:
-            item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)} (make env)"))
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begins at once with all runs that the chosen tests ask for: they go on while other tests run."""
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if session.config.option.collectonly or wanted.isdisjoint(RUNS) or _missing():
-        return
-    kept = os.environ.get("TEST_RUNS")
-    runner = Runner(Path(kept) if kept else Path(tempfile.mkdtemp(prefix="cutaway-runs-")))
-    session.config.stash[_RUNNER] = runner
-    for name in RUNS:
-        if name in wanted and _version_missing(name) is None:
-            runner.begin(name)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    runner = session.config.stash.get(_RUNNER, None)
-    if runner is not None:
-        runner.close()
-        if not os.environ.get("TEST_RUNS"):
-            shutil.rmtree(runner.folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session", name="runner")
-def _runner(request: pytest.FixtureRequest) -> Runner:
-    return request.config.stash[_RUNNER]
-
-
-def _missing() -> list[str]:
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-
-def _version_missing(name: str) -> str | None:
-    version = RUNS[name].version
-    return version if version is not None and not older_vllm(version).is_dir() else None
-
-
-def _fixture(name: str) -> Callable[..., Finished]:
-    @pytest.fixture(scope="session", name=name)
-    def finished(runner: Runner) -> Finished:
-        if version := _version_missing(name):
-            pytest.skip(f"vLLM {version} is not there: make env-vllm VLLM={version}")
-        return runner.get(name)
-
-    return finished
-
-
-for _name in RUNS:
-    globals()[f"_{_name}"] = _fixture(_name)
+        if absent:
+            item.add_marker(pytest.mark.skip(reason=why_skipped(absent)))
