@@ -43,6 +43,7 @@ class Run:
         without: what of the copy is taken away first, as a glob.
         version: an older vLLM, from the folder that `make env-vllm` makes.
         odd_layer: the decoder layer that is not like the others; None for none.
+        switches: what `cutaway isolate` would have its hands do in the process (`cutaway.explain.switches`), as JSON.
         environment: further variables.
     """
 
@@ -55,6 +56,7 @@ class Run:
     without: str | None = None
     version: str | None = None
     odd_layer: int | None = None
+    switches: str = ""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -68,6 +70,7 @@ RUNS: dict[str, Run] = {
     "layers_16": Run("--layers 16"),
     "odd_layer": Run("--layers 6", odd_layer=3),
     "two_ranks": Run("--tensor-parallel 2", engine="spawn"),
+    "watched": Run(BASE, dump=None, switches='{"compare": [{"piece": "*", "range": "*"}]}'),
     "warm": Run(BASE, cache_of="recorded"),
     "warm_moved": Run(BASE, cache_of="recorded", moved=True),
     "warm_pieces": Run(BASE, cache_of="recorded", moved=True, without="**/rank_0_0/model*"),
@@ -238,6 +241,9 @@ def _environment(run: Run, folder: Path, cache: Path) -> dict[str, str]:
         environment["CUTAWAY_DEMO_PLATFORM"] = "1"
     if run.dump not in (None, "option"):
         environment[run.dump] = str(folder / "dump")
+    if run.switches:
+        (folder / "switches.json").write_text(run.switches)
+        environment["CUTAWAY_SWITCHES"] = str(folder / "switches.json")
     if run.version:
         environment["PYTHONPATH"] = str(older_vllm(run.version))
     return environment | dict(run.environment)

@@ -26,21 +26,9 @@ import models
 import cutaway
 from cutaway.compiler.build.inductor import InductorCompiler
 from cutaway.compiler.link.assembler import assemble
-from cutaway.ops import register_op
 
 SPLITTING = models.SPLITTING
 CONFIG: dict[str, Any] = {"splitting_ops": SPLITTING, "compile_ranges": ((1, 16), (17, 64)), "max_batch": 64}
-
-
-@register_op
-def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """An op with several implementations: ``x * factor``."""
-    return x * factor
-
-
-@scaled.register_impl("quick", supported=True)
-def _quick(x: torch.Tensor, factor: float) -> torch.Tensor:
-    return x * factor + x * 0.5 * (x.shape[0] // 25)  # wrong from 25 rows on
 
 
 class Scaled(nn.Module):

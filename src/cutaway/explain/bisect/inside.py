@@ -6,7 +6,9 @@ are then replayed stage by stage, without the engine. What is found is switched 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,6 +80,10 @@ class Search:
         self.folder = observation.folder
         seen = Seen.of(observation.folder)
         dump, why = _dump(observation)
+        with _importable(dump):
+            return self._found(observation, seen, dump, why)
+
+    def _found(self, observation: Observation, seen: Seen, dump: Dump | None, why: str) -> Finding:
         if observation.outcome in ("crash", "timeout"):
             return self._crashed(observation, seen, dump)
         first = next((event for event in seen.events if event["event"] in FINDINGS), None)
@@ -396,6 +402,22 @@ def _dump(observation: Observation) -> tuple[Dump | None, str]:
         return load(observation.dump), ""
     except CutawayError as error:
         return None, f"the recording of the trial cannot be read: {error}"
+
+
+@contextmanager
+def _importable(dump: Dump | None) -> Generator[None]:
+    """Let processes that replay import what stands beside the program that was recorded, as it did itself."""
+    program = dump.info.argv[:1] if dump is not None and dump.info is not None else []
+    beside = [str(Path(one).resolve().parent) for one in program if one.endswith(".py")]
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, os.getcwd(), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _errors(event: Event) -> list[str]:
