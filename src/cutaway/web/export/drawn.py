@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from cutaway.dump import Snapshot
 from cutaway.web.data import Process, shapes
 from cutaway.web.data.graph import graph as graph_of
@@ -29,8 +31,23 @@ class Drawn:
     def nodes(self) -> list[shapes.GraphNode]:
         return self.graph.nodes
 
+    @cached_property
+    def _readers(self) -> dict[int, shapes.GraphNode]:
+        """Node -> the first that reads it."""
+        found: dict[int, shapes.GraphNode] = {}
+        for node in self.nodes:
+            for source in node.inputs:
+                found.setdefault(source, node)
+        return found
+
     def path(self, node: shapes.GraphNode) -> list[tuple[str, str]]:
-        """(fqn, class) of the layers around a node, outermost first; empty when unknown."""
+        """(fqn, class) of the layers around a node, outermost first; empty when unknown.
+
+        A weight stands with the node that reads it first: alone it says little, and a row of hundreds is no picture.
+        """
+        is_weight = node.op == "get_attr" or (node.op == "placeholder" and (node.input or "").startswith("self."))
+        if is_weight and node.layer is None and node.id in self._readers:
+            node = self._readers[node.id]
         if node.layer is None:
             return []
         found: list[tuple[str, str]] = []

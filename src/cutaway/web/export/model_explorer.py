@@ -49,7 +49,7 @@ def _graph(drawn: Drawn, pieces: dict[tuple[str, int], str]) -> dict[str, Any]:
 def _node(drawn: Drawn, node: shapes.GraphNode, pieces: dict[tuple[str, int], str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": str(node.id),
-        "label": node.short or node.name,
+        "label": (node.input or node.name) if node.op == "placeholder" else node.short or node.name,
         "namespace": "/".join(_segments(drawn.path(node))),
         "attrs": [{"key": "name", "value": node.name}, *_pairs(drawn.facts(node))],
         "incomingEdges": [
