@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from vllm_runs import Finished
 
+from cutaway.record.kept import notes
 from cutaway.record.kept.file import SUFFIX
 
 PROGRAM = Path(__file__).with_name("vllm_program.py")
@@ -68,7 +69,7 @@ def keys(run: Finished) -> set[str]:
     An entry's own name below its key is left out: it is a hash of the entry, which holds the time it took.
     """
     entry = re.compile(r"((?:fxgraph/\w+|aotautograd)/\w+)/\w+$")
-    return {entry.sub(r"\1", name) for name in run.cache_files if not name.endswith(SUFFIX)}
+    return {entry.sub(r"\1", name) for name in run.cache_files if not name.endswith((SUFFIX, notes.SUFFIX))}
 
 
 def code_files(run: Finished) -> dict[str, bytes]:

@@ -6,14 +6,14 @@ from importlib import import_module
 
 import typer
 
-QUESTIONS = ("shape", "pattern", "unfused")
+QUESTIONS = ("shape", "pattern", "unfused", "cache")
 """Each is `cutaway why NAME`: the function NAME of the module `cutaway.cli.why_NAME`."""
 
 
 def make_why() -> typer.Typer:
     """The group with its commands."""
     group = typer.Typer(
-        help="Why a compile is as it is: sizes it assumes, patterns that did not match, ops left unfused.",
+        help="Why a compile is as it is: sizes, patterns that did not match, ops left unfused, cache misses.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -32,6 +32,7 @@ from cutaway.record.output_code import Generated
 from cutaway.record.recording import Process, record_process
 from cutaway.record.split import comment_execution_code, record_split
 from cutaway.record.watch import Watcher
+from cutaway.vllm.cache import KeyWatch
 from cutaway.vllm.host import VllmHost
 
 _PASS = re.compile(r"post_grad(?:\.(\d+))?\.(\w+)\.(before|after)$")
@@ -70,6 +71,7 @@ class Adapter:
         self.here = threading.local()  # what this thread is inside of
         self.loaded: dict[int, tuple[Any, list[Generated]]] = {}
         self.names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self.keys = KeyWatch(self.recorder)
 
     def install(self) -> None:
         """Watch what there is to watch in this version of vLLM."""
@@ -94,6 +96,7 @@ class Adapter:
         watcher.replace(
             "vllm.compilation.passes.vllm_inductor_pass:VllmPatternMatcherPass", "dump_patterns", self.patterns
         )
+        self.keys.install(watcher)
         version = str(import_module("vllm").__version__)
         if watcher.missing or not version.startswith(KNOWN_VERSIONS):
             lacks = f" It lacks {', '.join(watcher.missing)}." if watcher.missing else ""
@@ -261,9 +264,12 @@ class Adapter:
         self.here.finished = None  # nothing of it will be stored
 
     def model_loaded(self, loaded: Any, model: Any, path: str, *args: Any, **kwargs: Any) -> None:
-        self.recorder.cache("vllm_aot", "miss" if loaded is None else "hit", Path(path).parent.parent.name)
-        if loaded is not None:
-            self.is_read_back()
+        key = Path(path).parent.parent.name
+        if loaded is None:
+            self.recorder.cache("vllm_aot", "miss", key, self.keys.why_missed(Path(path)))
+            return
+        self.recorder.cache("vllm_aot", "hit", key)
+        self.is_read_back()
 
     def is_read_back(self) -> bool:
         """Whether the model that is being loaded is recorded already (it is split anew, from the artifact's graph)."""

@@ -1,0 +1,14 @@
+"""Why a cache missed, whether it serves the wrong thing, what is in it.
+
+key           a key and what it was made of, of vLLM's caches and of ours
+folders       the entries of a cache's folder
+differences   where two keys differ, in words (files: lines of traced files)
+misses        each miss with the entries that come nearest
+"""
+
+from __future__ import annotations
+
+from cutaway.explain.cache.differences import Difference
+from cutaway.explain.cache.misses import Miss, Neighbour, explain_cache
+
+__all__ = ["Difference", "Miss", "Neighbour", "explain_cache"]
