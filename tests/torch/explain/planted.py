@@ -22,6 +22,7 @@ from torch import fx, nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "compiler"))
 
 import models
+from planted_op import scaled
 
 import cutaway
 from cutaway.compiler.build.inductor import InductorCompiler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -121,3 +122,9 @@ def source_of(node: NodeRef) -> str | None:
         return None
     code = f"  {node.source.code}" if node.source.code else ""
     return f"{node.source.file}:{node.source.line}{code}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    shown = list(names)
+    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1] if shown else "nobody"

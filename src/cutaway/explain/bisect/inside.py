@@ -6,22 +6,22 @@ are then replayed stage by stage, without the engine. What is found is switched 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from cutaway.dump.reader import Dump, load
+from cutaway.dump.reader import Dump
 from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import CutawayError, ReplayError
+from cutaway.explain.bisect.at_stage import at_stage
 from cutaway.explain.bisect.crash import crash
-from cutaway.explain.bisect.finding import Finding
+from cutaway.explain.bisect.finding import Finding, listed
+from cutaway.explain.bisect.recorded import importable, recording_of
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.slow import slow_pass, slow_piece
-from cutaway.explain.bisect.stages import Stage, Stages
+from cutaway.explain.bisect.stages import Stages
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Progress
 from cutaway.explain.reproducer import Request, make_reproducer
@@ -29,7 +29,7 @@ from cutaway.explain.reproducer.job import Fault
 from cutaway.explain.switches import EVERYWHERE, Errand, Place, Switches
 from cutaway.explain.trial import Judge, Observation, Setting, Trial, before
 from cutaway.replay.job import Answer
-from cutaway.replay.result import Replayed, Spot
+from cutaway.replay.result import Replayed
 
 REPLAY = 30.0
 """Seconds that a search through the stages of a piece must at least have."""
@@ -79,8 +79,8 @@ class Search:
             return Finding(self.part, unknown=(f"the trial could not be made: {observation.why}",))
         self.folder = observation.folder
         seen = Seen.of(observation.folder)
-        dump, why = _dump(observation)
-        with _importable(dump):
+        dump, why = recording_of(observation)
+        with importable(dump):
             return self._found(observation, seen, dump, why)
 
     def _found(self, observation: Observation, seen: Seen, dump: Dump | None, why: str) -> Finding:
@@ -124,12 +124,12 @@ class Search:
             node=event.get("argument"),
             confidence="likely",
             evidence=(
-                f"{event['piece']} writes to {event['value']}, which {_listed(event['used_by'])} "
+                f"{event['piece']} writes to {event['value']}, which {listed(event['used_by'])} "
                 "reads after it; its eager graph leaves it as it is",
             ),
             others=tuple(str(one) for one in places if one != Place(event["piece"], event["range"])),
         )
-        return self._confirm(finding, Switches(eager=places), f"with {_listed(list(map(str, places)))} run eagerly")
+        return self._confirm(finding, Switches(eager=places), f"with {listed(list(map(str, places)))} run eagerly")
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
         node = event.get("node")
@@ -232,9 +232,7 @@ class Search:
         self.progress.end(f"{stage.snapshot.selector} is the first that is wrong", True)
         spot = stage.spot
         nodes = [one.name if one is not None else None for one in ((spot.before, spot.after) if spot else ())]
-        return self._reproduced(
-            _at_stage(finding, stage, stages), "pair", stages, [stage.before, stage.snapshot], nodes
-        )
+        return self._reproduced(at_stage(finding, stage), "pair", stages, [stage.before, stage.snapshot], nodes)
 
     def _code(self, finding: Finding, stages: Stages, event: Event) -> Finding:
         """All graphs are right: it is Inductor's code."""
@@ -261,7 +259,7 @@ class Search:
         kernels = stages.kernels_of(spot.after.name)
         found = replace(finding.at_node(spot.after), kernel=kernels[0] if len(kernels) == 1 else None)
         if len(kernels) > 1:
-            found = found.without(f"which of the kernels {_listed(kernels)} it is")
+            found = found.without(f"which of the kernels {listed(kernels)} it is")
         if where.startswith("in the process of the engine"):
             return found.without("a reproducer: the fault does not show outside of the engine's process")
         return self._reproduced(found, "compiled", stages, [stages.last], [spot.after.name])
@@ -326,7 +324,7 @@ class Search:
                 return told
             finding = told
         places = seen.places("parted")
-        return self._confirm(finding, Switches(eager=places), f"with {_listed(list(map(str, places)))} run eagerly")
+        return self._confirm(finding, Switches(eager=places), f"with {listed(list(map(str, places)))} run eagerly")
 
     def _confirm(self, finding: Finding, switches: Switches, how: str = "without it") -> Finding:
         if not self.budget.allows(self.took):
@@ -362,64 +360,6 @@ def _still_there(finding: Finding, switches: Switches, how: str, seen: Seen) -> 
     return finding.with_evidence(f"{how}, the fault is still there")
 
 
-def _at_stage(finding: Finding, stage: Stage, stages: Stages) -> Finding:
-    """The first stage that is wrong, as a finding."""
-    snapshot, spot = stage.snapshot, stage.spot
-    finding = replace(finding, stage=snapshot.selector, pass_name=snapshot.pass_name).with_evidence(
-        f"{snapshot.selector} computes something else than {stage.before.selector}"
-    )
-    if spot is None or (spot.after is None and spot.before is None):
-        return finding.without("at which node the two graphs part")
-    finding = _with_provider(finding, stage, spot).at_node(spot.after)
-    if finding.layer is None and spot.before is not None:
-        finding = replace(finding, layer=spot.before.layer)
-    if spot.before is not None and spot.before.source is not None and finding.source is None:
-        finding = replace(finding, source=finding.at_node(spot.before).source)
-    if spot.between[1]:
-        names = [node.name for node in spot.between[1]][:8]
-        finding = finding.with_evidence(f"between the last value that is right and this one stand {_listed(names)}")
-    return finding
-
-
-def _with_provider(finding: Finding, stage: Stage, spot: Spot) -> Finding:
-    """Which implementation the lowering put in where the graphs part; nothing when that was no lowering."""
-    left = {node.name for node in stage.snapshot.nodes}
-    names = [node.name for node in (spot.before, *spot.between[0]) if node is not None and node.name not in left]
-    taken = {name: stage.snapshot.providers[name] for name in names if name in stage.snapshot.providers}
-    if len(set(taken.values())) != 1:
-        return finding
-    (name, provider), *_ = taken.items()
-    targets = {node.name: str(node.target) for node in stage.before.nodes}
-    op = targets.get(name, "").replace("::", ".").removesuffix(".default").rpartition(".")[2] or None
-    return replace(finding, op=op, provider=provider).with_evidence(f"{name} was lowered to the provider {provider}")
-
-
-def _dump(observation: Observation) -> tuple[Dump | None, str]:
-    """The recording of a trial, or why there is none."""
-    if observation.dump is None:
-        return None, "the trial left no recording"
-    try:
-        return load(observation.dump), ""
-    except CutawayError as error:
-        return None, f"the recording of the trial cannot be read: {error}"
-
-
-@contextmanager
-def _importable(dump: Dump | None) -> Generator[None]:
-    """Let processes that replay import what stands beside the program that was recorded, as it did itself."""
-    program = dump.info.argv[:1] if dump is not None and dump.info is not None else []
-    beside = [str(Path(one).resolve().parent) for one in program if one.endswith(".py")]
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, os.getcwd(), *([before] if before else [])])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
 def _errors(event: Event) -> list[str]:
     """How far a piece's values are off."""
     told: list[str] = []
@@ -442,8 +382,3 @@ def _heard(event: Event) -> str:
         "nan": "makes NaN of numbers, as its eager graph does",
     }
     return f"{event['piece'] or 'the model'} {words[event['event']]}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names)
-    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1] if shown else "nobody"

@@ -1,0 +1,38 @@
+"""The recording of a trial, and what replays of it need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cutaway.dump.reader import Dump, load
+from cutaway.errors import CutawayError
+from cutaway.explain.trial import Observation
+
+
+def recording_of(observation: Observation) -> tuple[Dump | None, str]:
+    """The recording of a trial, or why there is none."""
+    if observation.dump is None:
+        return None, "the trial left no recording"
+    try:
+        return load(observation.dump), ""
+    except CutawayError as error:
+        return None, f"the recording of the trial cannot be read: {error}"
+
+
+@contextmanager
+def importable(dump: Dump | None) -> Generator[None]:
+    """Let processes that replay import what stands beside the program that was recorded, as it did itself."""
+    program = dump.info.argv[:1] if dump is not None and dump.info is not None else []
+    beside = [str(Path(one).resolve().parent) for one in program if one.endswith(".py")]
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, str(Path.cwd()), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
