@@ -45,9 +45,9 @@ def pattern(
 ) -> int:
     """Where a pattern matched; and where it nearly did, which part of it did not fit, and at which node.
 
-    PATTERN is imported, in a process of its own, and held against the graphs of the dump: they are data, and nothing of
-    them is executed. It may name a pass or its class (of vLLM, of ours, of yours), a PatternMatcherPass of Inductor's,
-    a pattern of it, or a function that makes one of these.
+    PATTERN is imported, in a process of its own, with the modules that the dump names for its operators, and held
+    against its graphs: they are data, and nothing of them is executed. It may name a pass or its class (of vLLM, of
+    ours, of yours), a PatternMatcherPass of Inductor's, a pattern of it, or a function that makes one of these.
 
     \b
       cutaway why pattern dump
@@ -69,12 +69,14 @@ def pattern(
         return 0
     if timeout <= 0:
         raise UsageError(f"--timeout is {timeout:g}", "it is a number of seconds", "give more than 0")
-    sys.stderr.write(
-        f"cutaway: {printable(asked)} is imported, in a process of its own; the dump's graphs are only read\n"
-    )
-    sys.stderr.flush()
+
+    def say(modules: list[str]) -> None:
+        names = printable(", ".join([asked, *modules]))
+        sys.stderr.write(f"cutaway: imported in a process of its own: {names}; the dump's graphs are only read\n")
+        sys.stderr.flush()
+
     try:
-        found = explain_pattern(dump, asked, at, timeout)
+        found = explain_pattern(dump, asked, at, timeout, say)
     except ExplainError as error:
         if error.details:
             sys.stderr.write(printable(error.details.rstrip()) + "\n")

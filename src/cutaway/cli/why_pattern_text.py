@@ -25,6 +25,9 @@ def pattern_lines(found: Explained, everything: bool) -> Iterator[list[Styled]]:
         yield [("", "")]
         yield [("matches", "bold green")]
         yield from _findings(matches, len(matches))
+        if found.history.passes and not any(each.changed for each in found.history.passes):
+            text = "the pass ran and changed nothing, though its patterns match here: it was another version of it"
+            yield [("  note: ", "yellow"), (text, "")]
     if misses:
         yield [("", "")]
         yield [("near misses, nearest first", "bold red")]
@@ -94,7 +97,7 @@ def _findings(findings: Sequence[Finding], most: int) -> Iterator[list[Styled]]:
     for finding in findings[:most]:
         first = finding.places[0]
         share = "" if finding.matched else f"{finding.got} of {finding.of} operators fit · "
-        layer = f"{finding.where}: {first.cls}" if first.cls else finding.where or "?"
+        layer = f"{finding.where}: {first.cls}" if first.cls and finding.where else finding.where or first.cls or "?"
         source = f"  {first.source.rpartition('/')[2]}" if first.source else ""
         yield [(f"  {share}{finding.count}{_TIMES} {short_target(finding.op)}", "bold"), (f"  {layer}{source}", "")]
         for reason in finding.reasons:

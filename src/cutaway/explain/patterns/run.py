@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cutaway.dump.reader import Dump
@@ -50,15 +51,23 @@ class Explained:
         return [finding for finding in self.findings if not finding.matched]
 
 
-def explain_pattern(dump: Dump, asked: str, selector: str | None = None, limit: float = LIMIT) -> Explained:
+def explain_pattern(
+    dump: Dump,
+    asked: str,
+    selector: str | None = None,
+    limit: float = LIMIT,
+    tell: Callable[[list[str]], None] | None = None,
+) -> Explained:
     """Hold patterns against graphs of a dump, in a process of its own, which imports them.
 
     Args:
-        dump: the dump; its graphs are data, nothing of them is executed.
+        dump: the dump; its graphs are data, nothing of them is executed. Modules that it names as those that register
+            its operators are imported, as far as they are installed.
         asked: a pass of ours by name, `module:object` or `file.py:object`: a pass or its class, Inductor's
             ``PatternMatcherPass``, a pattern of it, or a function that makes one of these.
         selector: graphs to look in; None for those that the pass saw or would have seen.
         limit: seconds for the process.
+        tell: is told, before that happens, which modules the dump has imported.
 
     Raises:
         ExplainError: the pattern cannot be imported or made, or took too long.
@@ -66,8 +75,11 @@ def explain_pattern(dump: Dump, asked: str, selector: str | None = None, limit: 
         DumpError: a graph cannot be read.
     """
     seen = choose_graphs(dump, asked, selector)
+    graphs = [each.graph() for each in seen]
+    if tell is not None:
+        tell(list(dict.fromkeys(module for graph in graphs for module in graph.modules)))
     try:
-        answer = launch(Job(asked, [each.graph() for each in seen], vllm_passes(dump)), limit)
+        answer = launch(Job(asked, graphs, vllm_passes(dump)), limit)
     except ExplainError as error:  # what the dump itself tells of the pass is worth something without it
         reasons = [each.reason for each in history_of(dump, [re.split(r"[.:]", asked)[-1]]).absent]
         if not reasons or reasons[0] == NOT_CONFIGURED:
