@@ -130,7 +130,7 @@ class ModelTrial(Runner):
         if answer.unusable:
             return replace(found, outcome="unusable", why=answer.unusable)
         if answer.crash is not None:
-            return replace(found, outcome="crash", why=f"{answer.crash.kind}: {answer.crash.message}")
+            return replace(found, outcome="crash", why=answer.crash.words)
         return found
 
 

@@ -77,6 +77,12 @@ class Signature(Struct, frozen=True):
     message: str = ""
     frames: list[str] = []
 
+    @property
+    def words(self) -> str:
+        """In a line: type, message, and the innermost frames."""
+        told = f"{self.kind}: {self.message}".rstrip(": ")
+        return f"{told}, at {' < '.join(self.frames[:3])}" if self.frames else told
+
     def is_same_as(self, other: Signature) -> bool:
         """Whether both are the same crash: the type, and the innermost frame by file and function."""
         return self.kind == other.kind and _places(self) == _places(other)
@@ -99,7 +105,7 @@ class Observation:
         seconds: how long the trial took, start to end.
         took: how long the part took that is to be fast, in seconds; None when it was not measured.
         dump: the recording, when one was asked for.
-        why: of "unusable", one sentence; of a crash, its last lines.
+        why: of "unusable", one sentence; of a crash, its signature in words.
     """
 
     outcome: Outcome

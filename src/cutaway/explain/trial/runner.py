@@ -154,7 +154,7 @@ class Runner(ABC):
         if ended.code is None:
             return Observation("timeout", folder, seconds=ended.seconds, why=f"stopped after {self.limit:g} s")
         signature = signature_of(text, ended.signal, ended.code)
-        return Observation("crash", folder, None, signature, ended.seconds, why=last_lines(log, 3))
+        return Observation("crash", folder, None, signature, ended.seconds, why=signature.words)
 
 
 def text_of(log: Path) -> str:
