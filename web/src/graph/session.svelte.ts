@@ -132,6 +132,11 @@ export class Session {
     return openAll(this.tree, layer, counts, BUDGET);
   }
 
+  /** The drawing is gone: a layout that is still on its way is not shown. */
+  end(): void {
+    this.#turn++;
+  }
+
   /** Lays out anew. What was laid out in a hurry is done again with more time while it is looked at. */
   async arrange(anchor: string | null): Promise<void> {
     const turn = ++this.#turn;
