@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Overview, SearchTable } from "../src/data/types";
-import { engineOf, highlighted, missesOf, search } from "../src/search/engine";
+import { engineOf } from "../src/search/columns";
+import { highlighted, search } from "../src/search/engine";
+import { missesOf } from "../src/search/misses";
 import { glob } from "../src/search/glob";
 import { label } from "../src/search/labels";
 import { parse } from "../src/search/parse";

@@ -6,7 +6,9 @@ import { pick } from "../app/ways";
 import type { Store } from "../data/store.svelte";
 import { asProblem } from "../data/source";
 import type { Fingerprint, Overview, Problem, SearchTable, Steps, Ways } from "../data/types";
-import { engineOf, highlighted, search, type Engine, type Form, type Spot } from "./engine";
+import { engineOf, type Engine } from "./columns";
+import { highlighted, search } from "./engine";
+import type { Form, Spot } from "./forms";
 
 interface Made {
   revision: number;
