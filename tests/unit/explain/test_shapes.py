@@ -85,7 +85,7 @@ class TestOfText:
         assert (found.place, found.code, found.leaves) == ("a/b.py:3", "", "at most 8")
 
     def test_a_path_that_torch_cut_short(self) -> None:
-        assert whole_place("mp/a.py:3", ["/tmp/a.py", "/tmp/b.py"]) == "/tmp/a.py:3"
+        assert whole_place("me/a.py:3", ["/home/a.py", "/home/b.py"]) == "/home/a.py:3"
         assert whole_place("a.py:3", ["/x/a.py", "/y/a.py"]) == "a.py:3"
 
     @pytest.mark.parametrize(
