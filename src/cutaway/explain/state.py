@@ -44,7 +44,7 @@ class State:
         Raises:
             IsolateError: the folder cannot be written to, or holds another search.
         """
-        if self.exists:
+        if self.exists and self.entries():
             raise IsolateError(
                 f"{str(self.folder)!r} holds a search already",
                 "its trials would be taken for those of this one",
@@ -135,7 +135,8 @@ class Remembering:
             self.recalled += 1
             return known.pop(0)
         observation = self.trial.observe(setting)
-        self.state.add(setting, observation)
+        if observation.outcome != "unusable":  # what is missing may be there the next time
+            self.state.add(setting, observation)
         return observation
 
 

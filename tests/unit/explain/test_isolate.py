@@ -108,6 +108,15 @@ def test_a_folder_is_not_used_twice(program: list[str], tmp_path: Path, capsys: 
     assert "holds a search already" in errors
 
 
+def test_after_a_first_trial_that_told_nothing_the_folder_is_free(
+    program: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ("--output", str(tmp_path / "o"))
+    assert isolate(capsys, "--check", "not printed", *output, "--", *program, "passes", "value")[0] == 2
+    code, found, _ = isolate(capsys, *LOSS, *output, "--", *program, "passes", "value")
+    assert (code, found["part"]) == (1, "passes")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
