@@ -92,6 +92,8 @@ class Verdict:
             seen = any(rung.faulty for rung in climbed.rungs)
             return "The fault was seen, and not yet placed." if seen else "Nothing is known yet."
         slow = climbed.judge is not None and climbed.judge.slow
+        if climbed.part == "eager" and self.finding is not None and self.finding.provider:
+            return f"At fault: the implementation {self.finding.provider} of {self.finding.op}."
         return f"{'Most of the time goes to' if slow else 'At fault:'} {PARTS[climbed.part]}."
 
     def lines(self) -> list[str]:

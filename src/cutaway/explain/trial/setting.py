@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from cutaway.explain.switches import Switches
+from cutaway.explain.switches import ANY, Switches
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,14 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "passes": "the custom passes",
         "inductor": "Inductor",
         "compile": "the capture and the split",
-        "eager": "what the engine itself changes when it compiles",
+        "eager": "an implementation of an operator, or what the engine itself changes when it compiles",
     }
 )
 """Part -> what people call it, in the order in which the ladder turns them off."""
+
+
+NATIVE = Switches(providers=MappingProxyType({ANY: ("native",)}))
+"""Of the last rung: an engine takes providers eagerly, too, and what is right is what its operators are defined to be."""
 
 
 def at(part: str | None) -> Setting:
@@ -65,15 +69,18 @@ def at(part: str | None) -> Setting:
         setting = replace(setting, **{name: name == "eager"})
         if name == part:
             break
-    return setting
+    return replace(setting, switches=NATIVE) if part == "eager" else setting
 
 
 def before(part: str) -> Setting:
     """The setting of the rung before: this part is the first that is still on.
 
     Where a fault goes at a rung, it is there in this setting, with as much as possible off: bisection inside of the
-    part starts from it.
+    part starts from it. One that goes in eager alone is looked for in compiled pieces all the same, where it has a
+    place: it is there whatever is compiled.
     """
+    if part == "eager":
+        return at("passes")
     names = list(PARTS)
     place = names.index(part)
     return at(names[place - 1] if place else None)
