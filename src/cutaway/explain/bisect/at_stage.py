@@ -18,6 +18,8 @@ def at_stage(finding: Finding, stage: Stage) -> Finding:
     if spot is None or (spot.after is None and spot.before is None):
         return finding.without("at which node the two graphs part")
     finding = _with_provider(finding, stage, spot).at_node(spot.after)
+    if finding.provider is not None:  # the pass did what it was told to
+        finding = replace(finding, pass_name=None)
     if finding.layer is None and spot.before is not None:
         finding = replace(finding, layer=spot.before.layer)
     if spot.before is not None and spot.before.source is not None and finding.source is None:
