@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from cutaway.errors import IsolateError
-from cutaway.explain.switches import INSIDE, Switches
+from cutaway.explain.switches import Switches
 from cutaway.explain.trial import Observation, Setting, Tensors, Trial
 
 SUBJECT = "isolate.json"
 JOURNAL = "trials.jsonl"
+SWITCHES = "switches.json"
 VERSION = 1
 
 
@@ -147,7 +148,7 @@ def _is_whole(setting: Setting, observation: Observation) -> bool:
         return False
     if observation.dump is not None and not observation.dump.is_dir():
         return False
-    return not setting.switches.changes_something or (observation.folder / INSIDE).is_dir()
+    return not setting.switches.changes_something or (observation.folder / SWITCHES).is_file()
 
 
 def _key(setting: Setting) -> str:

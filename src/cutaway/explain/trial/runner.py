@@ -94,7 +94,7 @@ class Runner(ABC):
 
     def _place(self, setting: Setting) -> Path:
         name = (off(setting) or (EVERYTHING_ON.replace(" ", "-"),))[-1]
-        more = "-inside" if setting.switches.changes_something else ""
+        more = "-inside" if setting.switches.changes_something and not setting.eager else ""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             taken = [int(one.name[:3]) for one in self.folder.iterdir() if one.name[:3].isdecimal()]
