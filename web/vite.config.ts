@@ -30,5 +30,6 @@ export default defineConfig({
       },
     },
   },
-  test: { include: ["tests/**/*.test.ts"], css: true, reporters: ["default"] },
+  // Generous: layouts of large graphs are tested, on machines that do other things, too.
+  test: { include: ["tests/**/*.test.ts"], css: true, reporters: ["default"], testTimeout: 60_000 },
 });
