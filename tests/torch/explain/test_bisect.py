@@ -88,3 +88,18 @@ def test_a_pass_that_is_wrong_in_one_layer(tmp_path: Path) -> None:
     assert "silu" in (found.source or "")
     assert found.confidence == "confirmed"
     assert found.others == ("piece_08/range_17_64",)
+
+
+def test_a_lowering_that_is_wrong_in_the_process_alone(tmp_path: Path) -> None:
+    """Every graph is right, and so is the last one compiled in a fresh process: it is compiled where it is not."""
+    found = look("lowering", tmp_path)
+    assert (found.kind, found.piece, found.range) == ("numbers", "piece_02", "1_16")
+    assert (found.node, found.layer, found.pass_name) == ("exp", "layers.0.mlp: MLP", None)
+    assert (found.kernel or "").startswith("cpp_fused_mul_silu")
+    assert found.confidence == "confirmed"
+
+
+def test_a_provider_that_is_wrong_for_large_batches(tmp_path: Path) -> None:
+    found = look("provider", tmp_path, "passes")
+    assert (found.kind, found.piece, found.range) == ("numbers", "piece_08", "17_64")
+    assert (found.op, found.provider, found.pass_name) == ("scaled", "quick", None)
