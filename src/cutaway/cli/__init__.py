@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "report": {},
     "export": {},
     "why": {},
+    "cache": {},
     "isolate": {"ignore_unknown_options": True},
     "verify": {},
     "ops": {},

@@ -136,6 +136,7 @@ class CompiledForward:
                 self.forward,
                 contract.described(),
                 observer.cache,
+                backend.manager.identities,
             )
             token = loading.set(backend.link_kept)
             try:

@@ -16,6 +16,7 @@ from typing import Literal
 from cutaway import torch_internals
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
 from cutaway.compiler.cache.factors import Factors, UncacheableError, key_of, piece_factors
+from cutaway.compiler.cache.same_graph import identity_of
 from cutaway.compiler.cache.store import CacheRefusedError, Entry, Store
 from cutaway.compiler.config import CompilationConfig, Part
 from cutaway.compiler.counters import CompilationCounter
@@ -81,6 +82,9 @@ class CompilerManager:
         report: told of every event.
         within: entered around each compile: whoever watches learns which piece and range it is.
         loading: entered around each load, with the names of the piece and its range, and the entry.
+
+    Attributes:
+        identities: key -> what the graph is that it is the key of (``same_graph.py``).
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class CompilerManager:
         self._within = within
         self._loading = loading
         self._known: dict[str, Runnable] = {}
+        self.identities: dict[str, str] = {}
 
     def compile(self, task: Task) -> Built:
         """One task, see :meth:`compile_all`."""
@@ -137,7 +142,11 @@ class CompilerManager:
         name, span = task.name, str(task.range)
         try:
             factors = piece_factors(task, self.compiler, self.config)
-            return _Job(task, key_of(factors), factors, name, span)
+            key, identity = key_of(factors), identity_of(task.graph)
+            if self.identities.setdefault(key, identity) == identity:
+                return _Job(task, key, factors, name, span)
+            reason = f"another graph has its key {key[:10]}, which must lack a factor"
+            _warn(f"{name} is not cached: {reason}")
         except UncacheableError as error:
             reason = str(error)
             _log.info("%s is not cached: %s", name, reason)
@@ -177,6 +186,7 @@ class CompilerManager:
             entry = self.store.get(job.key, self.config.cache_format)
             if entry is None:
                 return None
+            self._check_graph(job, entry)
             with self._loading(job.name, job.range, entry) if self._loading is not None else nullcontext():
                 runnable = self._load(self.store, entry)
         except CacheRefusedError as error:
@@ -195,6 +205,15 @@ class CompilerManager:
             torch_internals.forget_generated_code({*entry.places.values()})
         with entry.folder(writable=store.is_writable) as folder:
             return self.compiler.load(folder, entry.form)
+
+    def _check_graph(self, job: _Job, entry: Entry) -> None:
+        """An artifact must be of the graph at hand; its key says so, unless it lacks a factor or a file was swapped."""
+        made_of, wanted = entry.facts.get("identity"), self.identities.get(job.key)
+        if made_of is not None and wanted is not None and made_of != wanted:
+            why = f"it was made of another graph ({str(made_of)[:10]}) than the one at hand ({wanted[:10]})"
+            raise CacheRefusedError(
+                entry.path, f"{why}, though it lies under its key: it is stale, or the key lacks a factor"
+            )
 
     def _culprit(self, entry: Entry | None) -> object:
         """The file to name when a load fails though every digest is right: the edited one, if any."""
@@ -233,6 +252,7 @@ class CompilerManager:
             return "the cache is not written to"
         form = self.config.cache_format
         facts = {"compiler": self.compiler.name, "piece": job.name, "range": job.range, "seconds": round(seconds, 3)}
+        facts |= {"identity": self.identities[job.key]}
         try:
             saved = self.store.save(job.key, lambda folder: compiled.save(folder, form), job.factors, facts, form)
         except Exception as error:  # noqa: BLE001 (it is compiled and runs: that it cannot be kept is no reason to stop)

@@ -40,6 +40,7 @@ class ModelCache:
         model, forward: what is captured.
         arguments: what is assumed of a call (``InputContract.described``).
         report: told what came of it: ``("cutaway_model", "hit" or "miss" or ..., key, factors or reason)``.
+        identities: key of a piece -> what its graph is; kept with the model, which has no graph when it is loaded.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ModelCache:
         forward: Callable[..., Any],
         arguments: Mapping[str, str],
         report: Report,
+        identities: dict[str, str] | None = None,
     ) -> None:
         self.store = store if session.config.aot else None
         self.session = session
@@ -59,6 +61,7 @@ class ModelCache:
         self.forward = forward
         self.arguments = arguments
         self.report = report
+        self.identities = identities if identities is not None else {}
         self.factors: dict[str, Any] = {}
         self.key: str | None = None
         self.is_kept = False  # whether :meth:`save` has written it
@@ -81,6 +84,7 @@ class ModelCache:
             if changed:
                 self.report("cutaway_model", "miss", self.key, {"changed": changed})
                 return None
+            self.identities.update(entry.facts.get("identities", {}))
             captured = revive(entry.read(FILE), self.forward, self.session.config.evaluate_guards)
         except Exception as error:  # noqa: BLE001  (whatever is wrong with what is kept: capture again)
             self.session.counters.artifacts_refused += isinstance(error, CacheRefusedError)
@@ -114,6 +118,8 @@ class ModelCache:
             "globals": globals_now(captured.globals_read, self.forward),
             "ir": ir,
             "tag": self.session.tag,
+            "class": type(self.model).__name__,
+            "identities": dict(self.identities),
         }
         if self.store.put(self.key, {FILE: data}, self.factors, facts):
             self.session.counters.models_saved += 1

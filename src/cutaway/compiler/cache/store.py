@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -49,13 +50,16 @@ class Store:
     Args:
         root: the folder; made when first written to.
         read_only: never write, and take no locks.
+
+    Attributes:
+        base: the folder of this version of the store.
     """
 
     def __init__(self, root: Path, read_only: bool = False) -> None:
         self.root = Path(root)
         self.read_only = read_only
-        self._base = self.root / f"v{VERSION}"
-        self._aside = self._base / "tmp"
+        self.base = self.root / f"v{VERSION}"
+        self._aside = self.base / "tmp"
         self._ready = False
 
     # -- read ---------------------------------------------------------------------------------------------
@@ -97,7 +101,7 @@ class Store:
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every key with its document, the newest first: what a miss is compared with."""
         with contextlib.suppress(OSError):
-            found = [(path.stat().st_mtime, path) for path in (self._base / "entries").glob(f"*/*/{FACTORS}")]
+            found = [(path.stat().st_mtime, path) for path in (self.base / "entries").glob(f"*/*/{FACTORS}")]
             for _, path in sorted(found, reverse=True):
                 document = read_object(path)
                 if document is not None and HEX.fullmatch(path.parent.name):
@@ -116,15 +120,15 @@ class Store:
         return False
 
     def _entry(self, key: str) -> Path:
-        return self._base / "entries" / key[:2] / key
+        return self.base / "entries" / key[:2] / key
 
     def _document(self, key: str, form: str) -> Path:
         return self._entry(key) / f"{form}.json"
 
     def _place(self, key: str, form: str, name: str, facts: FileFacts) -> Path:
         if form != "unpacked":
-            return self._base / "objects" / facts.sha256[:2] / facts.sha256
-        folder = self._base / "unpacked" / key
+            return self.base / "objects" / facts.sha256[:2] / facts.sha256
+        folder = self.base / "unpacked" / key
         place = folder / name
         for part in (folder, *(parent for parent in place.parents if parent.is_relative_to(folder))):
             if part.is_symlink():
@@ -228,11 +232,11 @@ class Store:
         except OSError as error:
             self._cannot_write(error)
             return None
-        return FileLock(self._base / "locks" / f"{key}.lock")
+        return FileLock(self.base / "locks" / f"{key}.lock")
 
     def _prepare(self) -> None:
         """The folders that every write needs. Leftovers of killed processes are looked for once."""
-        for path in (self._aside, self._base / "locks"):
+        for path in (self._aside, self.base / "locks"):
             path.mkdir(parents=True, exist_ok=True)
         if not self._ready:
             self._ready = True
@@ -242,7 +246,7 @@ class Store:
         listed = {name: facts_of(part) for name, part in content.items()}
         path = self._document(key, form)
         if form == "unpacked":
-            folder = self._base / "unpacked" / key
+            folder = self.base / "unpacked" / key
             content |= _edits(folder, path, content)
             path.unlink(missing_ok=True)  # from here on, until it is written again, there is no such entry
             files.write_folder(folder, content, self._aside)
@@ -264,6 +268,8 @@ class Store:
     def _write_object(self, path: Path, content: bytes, facts: FileFacts) -> None:
         try:
             files.read_checked(path, facts.sha256, facts.size)
+            with contextlib.suppress(OSError):  # so that nobody sweeps it away before what names it is written
+                os.utime(path)
         except CacheRefusedError:  # it is not there, or damaged
             files.write_whole(path, content, self._aside)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,8 @@ def read_artifact(
             rest = _rest(kept, done, before, generated)
             layers = _layers(kept, before)
         except RefusedError as error:
+            if isinstance(error, _OtherGraphError) and place == where().kept:
+                _warn_of_other_graph(recorder, place)
             reason = _refused(recorder, place, error) if reason == NOT_KEPT else reason
             continue
         here = where()
@@ -77,6 +80,18 @@ def read_artifact(
         _note(compilation.read_back, _origin(kept), _name(here))
         return None
     return reason
+
+
+def _warn_of_other_graph(recorder: Recorder, place: Place) -> None:
+    """An engine took an entry of its own cache for a graph that it was not made of."""
+    name = _name(where()) or "a graph"
+    recorder.cache("stale", "warning", place.name, {"reason": f"the artifact of {name} was made of another graph"})
+    warnings.warn(
+        f"cutaway: the cache served {name} with an artifact that was made of another graph: it is stale, or its key "
+        f"lacks a factor. Compare a start with an empty cache. (Recorded beside it: {place.name})",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def note_missing(recorder: Recorder, reason: str) -> None:
@@ -96,6 +111,10 @@ def _name(place: Where) -> str:
 
 
 class _NothingKeptError(RefusedError):
+    pass
+
+
+class _OtherGraphError(RefusedError):
     pass
 
 
@@ -151,7 +170,7 @@ def _rest(kept: Kept, done: Sequence[Row], before: Row | None, generated: Genera
     else:
         is_same = before is None or kept.head.get("before") in (None, before["graph"])
     if not is_same:
-        raise RefusedError("it is of another graph")
+        raise _OtherGraphError("it is of another graph")
     return kept.rows[common[-1] + 1 :] if common else kept.rows
 
 

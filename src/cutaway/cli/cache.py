@@ -1,0 +1,184 @@
+"""`cutaway cache`: what lies in the caches of compiled code, what of it is damaged, and what may go."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cutaway.cli.options import AsJson
+from cutaway.cli.output import FINDING, Styled, aligned, write_json, write_lines
+from cutaway.compiler.cache.store import Store
+from cutaway.compiler.cache.sweep import Stored, Swept, Wish, check, stored, sweep
+from cutaway.compiler.config import CompilationConfig
+from cutaway.errors import UsageError
+from cutaway.explain.cache.folders import Folder, open_folder
+from cutaway.explain.cache.inspect import Held, check_vllm, entries_of_vllm
+from cutaway.record.layers.words import short_bytes
+from cutaway.record.limits import parse_bytes
+
+cache = typer.Typer(
+    help="What lies in a cache of compiled code, what of it is damaged, and what may go.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+CacheFolder = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FOLDER]",
+        help="A cache of Cutaway, or vLLM's VLLM_CACHE_ROOT. Default: where Cutaway keeps what it compiles.",
+    ),
+]
+OlderThan = Annotated[
+    str | None, typer.Option("--older-than", metavar="AGE", help="Entries made before that: 30d, 12h, 90m.")
+]
+LargerThan = Annotated[
+    str | None,
+    typer.Option("--larger-than", metavar="SIZE", help="The oldest entries, until no more than that is left: 10GB."),
+]
+Unreferenced = Annotated[
+    bool, typer.Option("--unreferenced", help="Pieces that no model in the cache is put together from.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+@cache.command("ls")
+def ls(path: CacheFolder = None, as_json: AsJson = False) -> int:
+    """List what is in a cache: of which model or piece, how old, how large."""
+    folder = _folder(path)
+    if folder.kind == "vllm":
+        held = entries_of_vllm(folder)
+        rows, shapes = [_vllm_row(one) for one in held], [asdict(one) for one in held]
+    else:
+        found = stored(Store(folder.root, read_only=True))
+        rows, shapes = [_own_row(one) for one in found], [_shape(one) for one in found]
+    if as_json:
+        write_json({"cache": folder.kind, "folder": str(folder.root), "entries": shapes})
+    else:
+        write_lines(_table(folder, rows, sum(one["bytes"] for one in shapes)))
+    return 0
+
+
+@cache.command("verify")
+def verify(path: CacheFolder = None, as_json: AsJson = False) -> int:
+    """Check a cache: is every file what was put there, and does each entry lie under the key that its factors make?
+
+    Exits 1 when something is wrong. A damaged entry of Cutaway's cache does no harm: it is compiled anew.
+    """
+    folder = _folder(path)
+    found = list(check_vllm(folder) if folder.kind == "vllm" else check(Store(folder.root, read_only=True)))
+    if as_json:
+        problems = [{"key": key, "why": why} for key, why in found]
+        write_json({"cache": folder.kind, "folder": str(folder.root), "ok": not found, "problems": problems})
+    elif not found:
+        write_lines([[("whole: ", "green"), (f"nothing in {folder.root} is damaged", "")]])
+    else:
+        write_lines([(f"{key[:10]}  ", "bold"), (why, "red")] for key, why in found)
+    return FINDING if found else 0
+
+
+@cache.command("prune")
+def prune(
+    path: CacheFolder = None,
+    older_than: OlderThan = None,
+    larger_than: LargerThan = None,
+    unreferenced: Unreferenced = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> int:
+    """Remove entries of Cutaway's cache, by age, size, or because no model needs them; and content that none names.
+
+    Safe beside programs that use the cache: what somebody is at is left alone, and what a program misses is compiled.
+    """
+    folder = _folder(path)
+    if folder.kind == "vllm":
+        raise UsageError(
+            f"{str(folder.root)!r} is vLLM's",
+            "it is only read here",
+            "remove a key's folder by hand while no vLLM runs",
+        )
+    wish = Wish(
+        None if older_than is None else _seconds(older_than),
+        None if larger_than is None else parse_bytes(larger_than, "--larger-than"),
+        unreferenced,
+    )
+    done = sweep(Store(folder.root), wish, dry_run)
+    if as_json:
+        write_json(_swept_json(done, dry_run))
+    else:
+        write_lines(_swept_lines(done, dry_run))
+    return 0
+
+
+def _folder(path: str | None) -> Folder:
+    return open_folder(CompilationConfig().cache_dir if path is None else Path(path))
+
+
+def _seconds(age: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([dhms])", age.strip())
+    if match is None:
+        raise UsageError(
+            f"--older-than is {age!r}", "an age is a number and a unit", "write it as 30d, 12h, 90m or 10s"
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _shape(one: Stored) -> dict[str, Any]:
+    return {**asdict(one), "needs": None if one.needs is None else sorted(one.needs), "content": sorted(one.content)}
+
+
+def _table(folder: Folder, rows: list[list[str]], size: int) -> Iterator[list[Styled]]:
+    what = "vLLM's cache" if folder.kind == "vllm" else "cache of Cutaway"
+    count = f"{len(rows)} entr{'y' if len(rows) == 1 else 'ies'}"
+    yield [(str(folder.root), "bold"), (f": {what}, {count}, {short_bytes(size)}", "")]
+    for row in aligned(rows, right=(3,)):
+        yield [("  " + "  ".join(row).rstrip(), "")]
+
+
+def _own_row(one: Stored) -> list[str]:
+    recorded = ", recorded" if one.recorded else ""
+    return [
+        one.key[:10],
+        one.kind,
+        one.of or "?",
+        short_bytes(one.bytes),
+        _when(one.made),
+        "+".join(one.forms) + recorded,
+    ]
+
+
+def _vllm_row(one: Held) -> list[str]:
+    of = one.model or "(not recorded)"
+    return [one.key[:10], one.kind, of, short_bytes(one.bytes), _when(one.made), " ".join(one.ranks)]
+
+
+def _when(made: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(made))
+
+
+def _swept_json(done: Swept, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "removed": [_shape(one) for one in done.removed],
+        "held": [one.key for one in done.held],
+        "objects": done.objects,
+        "bytes": done.bytes,
+    }
+
+
+def _swept_lines(done: Swept, dry_run: bool) -> Iterator[list[Styled]]:
+    for row in aligned([_own_row(one) for one in done.removed], right=(3,)):
+        yield [("  " + "  ".join(row).rstrip(), "")]
+    for one in done.held:
+        yield [(f"  {one.key[:10]} was left alone: a process is at it", "yellow")]
+    verb = "would go" if dry_run else "removed"
+    count = f"{len(done.removed)} entr{'y' if len(done.removed) == 1 else 'ies'}"
+    yield [(f"{count} and {done.objects} files of content {verb}, {short_bytes(done.bytes)}", "bold")]
