@@ -7,6 +7,7 @@ subject ──► trials ──► ladder ──► part ──► inside (bisec
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -159,8 +160,10 @@ def _written(verdict: Verdict, state: State) -> Verdict:
     folder = state.folder
     with suppress(OSError):
         dump, reproducer = _kept(verdict, state)
-        verdict = replace(verdict, dump=dump, reproducer=reproducer, report=folder / "report.md")
-        (folder / "report.md").write_text(report_of(verdict, _facts(verdict)))
+        compilers = _recorded(dump) or verdict.compilers
+        report = folder / "report.md"
+        verdict = replace(verdict, compilers=compilers, dump=dump, reproducer=reproducer, report=report)
+        report.write_text(report_of(verdict, _facts(verdict)))
         if not verdict.stopped:
             verdict = replace(verdict, resume="")
             _tidy(folder)
@@ -182,6 +185,15 @@ def _kept(verdict: Verdict, state: State) -> tuple[Path | None, Path | None]:
                 shutil.copy(beside, state.folder / beside.name)
         found = state.folder / found.name
     return dump, found
+
+
+def _recorded(dump: Path | None) -> tuple[str, ...]:
+    """By what a program was compiled, where there is a recording of it; its text need not name what it imports."""
+    for path in [] if dump is None else sorted(dump.rglob("context.json")):
+        with suppress(OSError, ValueError, KeyError):  # of a trial that was killed
+            configuration = json.loads(path.read_bytes())["configuration"]
+            return tuple(name for name in ("vllm", "cutaway") if name in configuration) or ("torch",)
+    return ()
 
 
 def _tidy(folder: Path) -> None:
