@@ -57,7 +57,7 @@ PARTS: Mapping[str, str] = MappingProxyType(
 
 
 NATIVE = Switches(providers=MappingProxyType({ANY: ("native",)}))
-"""Of the last rung: an engine takes providers eagerly, too, and what is right is what its operators are defined to be."""
+"""Of the last rung: an engine takes providers eagerly, too; what is right is what its operators are defined to be."""
 
 
 def at(part: str | None) -> Setting:
