@@ -28,6 +28,8 @@ Path = tuple[str, ...]
 _ROOTS = ("self", "fn")  # "fn": what Dynamo's own frame around a module of torch (nn.Sequential) calls it
 _ROOT_SOURCES = tuple(f"L['{name}']" for name in _ROOTS)
 _ITEM = re.compile(r"\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
+TORCH_FILES = str(torch.__file__).removesuffix("__init__.py")
+"""What file names of torch's own code begin with. (A folder of the user's may be called torch, too.)"""
 _FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
 
 
@@ -54,7 +56,7 @@ class TableBuilder:
 
     Attributes:
         library_files: parts of file names that are not the user's code; a node's source is its innermost frame
-            outside of them (``/torch/`` is always one).
+            outside of them (torch's own are always among them).
     """
 
     library_files: tuple[str, ...] = ()
@@ -119,7 +121,7 @@ class TableBuilder:
         if not stack_trace:
             return None
         if stack_trace not in self._frames:
-            self._frames[stack_trace] = users_frame(stack_trace, ("/torch/", *self.library_files))
+            self._frames[stack_trace] = users_frame(stack_trace, (TORCH_FILES, *self.library_files))
         return self._frames[stack_trace]
 
 

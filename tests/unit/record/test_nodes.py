@@ -12,6 +12,7 @@ from graphs import Input, Maker, Symbols, table_of
 from torch import fx
 
 from cutaway.record.nodes import (
+    TORCH_FILES,
     Table,
     TableBuilder,
     coverage,
@@ -133,22 +134,23 @@ class TestLayers:
         assert readable_placeholder(name) == readable
 
 
-TRACE = """  File "/app/model.py", line 12, in forward
+OWN = f"{TORCH_FILES}nn/functional.py"
+TRACE = f"""  File "/app/torch/model.py", line 12, in forward
     x = self.mlp(x)
-  File "/app/mlp.py", line 7, in forward
+  File "/app/torch/mlp.py", line 7, in forward
     return torch.relu(x)
-  File "/venv/lib/torch/nn/functional.py", line 99, in relu
+  File "{OWN}", line 99, in relu
     return torch.relu(input)
 """
 
 
 class TestSources:
     def test_the_innermost_line_outside_of_libraries(self) -> None:
-        assert users_frame(TRACE, ("/torch/",)) == ("/app/mlp.py", 7, "forward", "return torch.relu(x)")
+        assert users_frame(TRACE, (TORCH_FILES,)) == ("/app/torch/mlp.py", 7, "forward", "return torch.relu(x)")
 
     def test_the_innermost_of_all_when_there_is_no_other(self) -> None:
         found = users_frame(TRACE, ("/",))
-        assert found == ("/venv/lib/torch/nn/functional.py", 99, "relu", "return torch.relu(input)")
+        assert found == (OWN, 99, "relu", "return torch.relu(input)")
 
     @pytest.mark.parametrize("trace", ["", "no frames at all", 'File "x.py"', 'File "'])
     def test_a_trace_without_frames(self, trace: str) -> None:
@@ -170,7 +172,7 @@ class TestSources:
         table = table_of(maker.done(x))
         assert [row["source"] for row in table["nodes"][1:-1]] == [0, 0, 0]
         assert table["sources"] == [
-            {"file": "/app/mlp.py", "line": 7, "function": "forward", "code": "return torch.relu(x)"}
+            {"file": "/app/torch/mlp.py", "line": 7, "function": "forward", "code": "return torch.relu(x)"}
         ]
 
 
