@@ -18,7 +18,7 @@ from cutaway.errors import CutawayError, ReplayError
 from cutaway.explain.bisect.at_stage import at_stage
 from cutaway.explain.bisect.crash import crash
 from cutaway.explain.bisect.finding import Finding, listed
-from cutaway.explain.bisect.recorded import importable, recording_of
+from cutaway.explain.bisect.recorded import custom_passes, importable, recording_of
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.slow import slow_pass, slow_piece
 from cutaway.explain.bisect.stages import Stages
@@ -33,6 +33,9 @@ from cutaway.replay.result import Replayed
 
 REPLAY = 30.0
 """Seconds that a search through the stages of a piece must at least have."""
+
+MOST_PASSES = 4
+"""So many are tried one by one."""
 
 FINDINGS = ("passed", "overwrote", "parted", "nan")
 
@@ -129,6 +132,9 @@ class Search:
             ),
             others=tuple(str(one) for one in places if one != Place(event["piece"], event["range"])),
         )
+        by_pass = self._which_pass(finding, dump)
+        if by_pass is not None:
+            return by_pass
         return self._confirm(finding, Switches(eager=places), f"with {listed(list(map(str, places)))} run eagerly")
 
     def _nan(self, event: Event, seen: Seen, dump: Dump | None) -> Finding:
@@ -309,6 +315,18 @@ class Search:
             raise ReplayError("the graph cannot be compiled in the engine's process", answer.problem.error)
         found = stages.told(job, answer)
         return found if found.outcome == "apart" else None
+
+    def _which_pass(self, finding: Finding, dump: Dump | None) -> Finding | None:
+        """The custom pass without which the fault goes, of those that changed the piece; None when it is none."""
+        if self.part != "passes" or dump is None:
+            return None
+        for name in custom_passes(dump, finding.piece)[:MOST_PASSES]:
+            told = self._confirm(
+                replace(finding, pass_name=name), Switches(passes_off=(name,)), f"without the pass {name}"
+            )
+            if told.confidence == "confirmed":
+                return told
+        return None
 
     # -- to be sure ---------------------------------------------------------------------------------------
 

@@ -22,6 +22,15 @@ def recording_of(observation: Observation) -> tuple[Dump | None, str]:
         return None, f"the recording of the trial cannot be read: {error}"
 
 
+def custom_passes(dump: Dump, piece: str | None) -> list[str]:
+    """The passes of an engine or a user that changed a piece, the last first; where it repeats another, of all pieces."""
+    changed = [
+        step for compilation in dump for step in compilation.passes if step.changed and step.stage == "custom_pass"
+    ]
+    mine = [step for step in changed if step.piece == piece] or changed
+    return list(dict.fromkeys(step.pass_name for step in reversed(mine) if step.pass_name))
+
+
 @contextmanager
 def importable(dump: Dump | None) -> Generator[None]:
     """Let processes that replay import what stands beside the program that was recorded, as it did itself."""
