@@ -78,7 +78,7 @@ class Answer:
     @property
     def wrong(self) -> dict[str, str]:
         """What was named, and is not so."""
-        known = {**self.fault.allowed, **self.fault.named}
+        known = {"meanwhile": "^CUTAWAY|^ir_priority", **self.fault.allowed, **self.fault.named}
         return {
             name: text for name, text in self.facts.items() if name not in known or not re.search(known[name], text)
         }
@@ -174,9 +174,9 @@ def ask(fault: Fault, folder: Path) -> Answer:
         folder: for all that is written, the user's caches included; is made.
     """
     folder.mkdir(parents=True)
-    variables = _variables(folder)
+    variables = users_variables(folder)
     if fault.fill:
-        _run([sys.executable, str(fault.program)], {**variables, **fault.fill}, folder / "fill.txt")
+        run([sys.executable, str(fault.program)], {**variables, **fault.fill}, folder / "fill.txt")
     began = time.monotonic()
     if fault.how == "isolate in Python":
         command = [sys.executable, str(fault.program), str(folder / "found")]
@@ -187,13 +187,13 @@ def ask(fault: Fault, folder: Path) -> Answer:
         ]
         command += ["--", sys.executable, str(fault.program)]
     else:
-        _run(
+        run(
             _cutaway("run", "--dump", str(folder / "dump"), "--", sys.executable, str(fault.program)),
             variables,
             folder / "recorded.txt",
         )
         command = _cutaway(*fault.how.split(), str(folder / "dump"), *fault.arguments, "--json")
-    text = _run(command, variables, folder / "errors.txt")
+    text = run(command, variables, folder / "errors.txt")
     seconds = time.monotonic() - began
     errors = (folder / "errors.txt").read_text()
     plain = json.loads(text.strip().splitlines()[-1] if fault.how == "isolate in Python" else text) if text else {}
@@ -210,7 +210,7 @@ def _verdict_facts(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Of `isolate`. The kind is told where it says more than that numbers differ; the range, where not all have it."""
     finding = plain.get("finding") or {}
     facts = {name: finding.get(name) for name in ("piece", "layer", "source", "op", "provider", "kernel", "node")}
-    facts |= {"part": plain.get("part"), "pass": finding.get("pass_name")}
+    facts |= {"part": plain.get("part"), "pass": finding.get("pass_name"), "meanwhile": plain.get("workaround")}
     if finding.get("kind") not in ("numbers", "unknown", "nan"):
         facts["kind"] = finding.get("kind")
     if finding and not finding["others"]:
@@ -250,7 +250,7 @@ def shows_the_fault(reproducer: Path) -> bool:
     return done.returncode == 1
 
 
-def _variables(folder: Path) -> dict[str, str]:
+def users_variables(folder: Path) -> dict[str, str]:
     """Those of a user with caches of his own."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("CUTAWAY", "TORCH", "VLLM"))}
     return kept | {
@@ -266,7 +266,8 @@ def _cutaway(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cutaway.cli", *arguments]
 
 
-def _run(command: Sequence[str], variables: Mapping[str, str], errors: Path) -> str:
+def run(command: Sequence[str], variables: Mapping[str, str], errors: Path) -> str:
+    """Run a command; returns what it prints, and leaves what it says besides in a file."""
     with errors.open("w") as file:
         done = subprocess.run(
             command, env=dict(variables), stdout=subprocess.PIPE, stderr=file, text=True, timeout=LIMIT, check=False
