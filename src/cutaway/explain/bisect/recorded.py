@@ -23,7 +23,7 @@ def recording_of(observation: Observation) -> tuple[Dump | None, str]:
 
 
 def custom_passes(dump: Dump, piece: str | None) -> list[str]:
-    """The passes of an engine or a user that changed a piece, the last first; where it repeats another, of all pieces."""
+    """The passes of an engine or a user that changed a piece (or any, where it repeats another), the last first."""
     changed = [
         step for compilation in dump for step in compilation.passes if step.changed and step.stage == "custom_pass"
     ]
