@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "export": {},
     "why": {},
     "cache": {},
+    "edit": {"ignore_unknown_options": True},
     "isolate": {"ignore_unknown_options": True},
     "verify": {},
     "ops": {},

@@ -62,6 +62,21 @@ class Errand:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Code of a piece that somebody has edited (`cutaway edit`).
+
+    Attributes:
+        place: the piece in a range.
+        file: the edited file.
+        kind: ``code``: Inductor's output code; ``graph``: the piece's graph as a raw file, which runs as it is written.
+    """
+
+    place: Place
+    file: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
 class Switches:
     """What is off within a part, and what is watched. Everything at its default changes nothing.
 
@@ -74,6 +89,7 @@ class Switches:
         fresh: pieces that are compiled anew, with no cache, beside what a cache gave, and compared with it.
         errands: replays that are made within the process.
         times: pieces whose calls are timed, beside those of their eager graphs.
+        edits: pieces whose code is that of a file.
         passes_off: names of passes that are off (an engine's own, ours, or Inductor's named ones).
         pass_limits: pass -> how many of its runs are let through, counted over all pieces in their order.
         providers: operator (``*`` for all others) -> the providers that it may take, the first preferred.
@@ -87,6 +103,7 @@ class Switches:
     fresh: tuple[Place, ...] = ()
     errands: tuple[Errand, ...] = ()
     times: tuple[Place, ...] = ()
+    edits: tuple[Edit, ...] = ()
     passes_off: tuple[str, ...] = ()
     pass_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     providers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -101,7 +118,7 @@ class Switches:
     @property
     def looks_at_pieces(self) -> bool:
         """Whether pieces are run another way, or watched."""
-        return bool(self.eager or self.compare or self.fresh or self.errands or self.times)
+        return bool(self.eager or self.compare or self.fresh or self.errands or self.times or self.edits)
 
     @property
     def changes_compile(self) -> bool:
@@ -131,6 +148,10 @@ class Switches:
                     found[name] = tuple(Place(**one) for one in found[name])
             if "errands" in found:
                 found["errands"] = tuple(Errand(Place(**one["place"]), one["job"]) for one in found["errands"])
+            if "edits" in found:
+                found["edits"] = tuple(
+                    Edit(Place(**one["place"]), one["file"], one.get("kind", "code")) for one in found["edits"]
+                )
             if "passes_off" in found:
                 found["passes_off"] = tuple(found["passes_off"])
             if "providers" in found:
@@ -170,7 +191,7 @@ def read_switches() -> tuple[Switches, Path] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, (Place, Errand)):
+    if isinstance(value, (Place, Errand, Edit)):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]

@@ -213,6 +213,32 @@ def patch_disabled_passes(is_off: Callable[[str], bool]) -> Callable[[], None]:
     return patch_method(GraphTransformObserver, "_check_disable_pass", make)
 
 
+@contextmanager
+def generated_code(replace: Callable[[str], str]) -> Generator[None]:
+    """Within the block, what Inductor generates goes through ``replace(text)`` before it is written and loaded.
+
+    torch/_inductor/graph.py, ``GraphLowering._compile_to_module_lines``: torch shows the text there
+    (``save_output_code``), but takes none back.
+    """
+    from torch._inductor.graph import GraphLowering  # noqa: PLC0415  (Inductor is heavy)
+
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def write(self: Any, wrapper_code: Any) -> Any:
+            text = replace(wrapper_code.value)
+            if text != wrapper_code.value:
+                wrapper_code.value, wrapper_code.line_map = text, []
+            return original(self, wrapper_code)
+
+        return write
+
+    undo = patch_method(GraphLowering, "_compile_to_module_lines", make)
+    try:
+        yield
+    finally:
+        undo()
+
+
 def cause_of(error: Exception) -> Exception:
     """What Inductor raised its own error for (torch/_inductor/exc.py), or the error itself."""
     return getattr(error, "inner_exception", error)

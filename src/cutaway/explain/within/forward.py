@@ -98,10 +98,11 @@ class Forward:
             if place is None:
                 place = self.pieces[target, span] = Piece(shown, span, graph, self.eye, **options)
             self._check_arguments(node, args)
+            compiled = place.edited(runnable)
             if not place.is_compared():
-                result = place.run(runnable, args)
+                result = place.run(compiled, args)
             else:
-                result = self._compared(node, place, runnable, args)
+                result = self._compared(node, place, compiled, args)
             self._keep(node, result)
             return result
 

@@ -17,7 +17,9 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.errors import ExplainError
 from cutaway.explain.switches import Place, Switches
+from cutaway.explain.within.edited import edited_code, edited_graph, read_edited
 from cutaway.explain.within.journal import Journal
 from cutaway.explain.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
 from cutaway.replay.job import Job
@@ -47,7 +49,13 @@ class Eye:
     def looks_at(self, piece: str) -> bool:
         """Whether a piece is run another way, or watched."""
         asked = self.switches
-        places = (*asked.eager, *asked.compare, *asked.fresh, *asked.times, *(one.place for one in asked.errands))
+        places = (
+            *asked.eager,
+            *asked.compare,
+            *asked.fresh,
+            *asked.times,
+            *(one.place for one in (*asked.errands, *asked.edits)),
+        )
         return any(place.piece in ("*", piece) for place in places)
 
     def is_among(self, places: Sequence[Place], piece: str, span: str) -> bool:
@@ -106,6 +114,7 @@ class Piece:
         self.rebuild, self.compilation = rebuild, compilation
         self.calls = 0
         self._told: set[str] = set()
+        self._edited: Runnable | None = None
         self._is_random = is_random(graph)
         self._names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
 
@@ -136,6 +145,32 @@ class Piece:
             eager, _ = _timed(self._eagerly, given)
         self._say("time", compiled=seconds, eager=eager)
         return result
+
+    def edited(self, runnable: Runnable) -> Runnable:
+        """What somebody has edited of it in its place; raises ExplainError where that cannot be."""
+        if self._edited is None:
+            self._edited = self._swapped_in() or runnable
+        return self._edited
+
+    def _swapped_in(self) -> Runnable | None:
+        edit = next((one for one in self.eye.switches.edits if one.place.holds(self.name, self.span)), None)
+        if edit is None:
+            return None
+        what = f"{self.name} for {self.span}" if self.span else self.name
+        try:
+            text = read_edited(edit.file)
+            if edit.kind == "graph":
+                made = edited_graph(what, text, self.graph)
+            elif self.rebuild is None:
+                raise ExplainError(f"the edited code of {what} cannot be swapped in", "it cannot be compiled anew here")
+            else:
+                rebuild = self.rebuild
+                made = edited_code(what, text, lambda: rebuild(self.name, self.span))
+        except ExplainError as error:
+            self._say("edit", file=edit.file, refused=str(error))
+            raise
+        self._say("edit", file=edit.file, refused=None)
+        return made
 
     def _eagerly(self, *args: Any) -> Any:
         with self.eye.native():
