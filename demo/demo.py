@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "demo" / "out"
 DUMP = OUT / "dump"
 LOG = OUT / "generate.log"
+REPORT = OUT / "report.html"
 TRACE = ".layers.txt"
 
 
@@ -25,6 +26,12 @@ def main() -> None:
     trace = _first_piece(run)
     print(f"\nThe first piece, nested by layer ({_relative(trace)}):\n")
     print(trace.read_text())
+
+    _report()
+    print(f"All of it to look at, in any browser, without a server:\n\n  {REPORT.as_uri()}\n")
+    print(
+        f"The same, live while something compiles; it prints its URL:\n\n  .venv/bin/cutaway view {_relative(DUMP)}\n"
+    )
 
     print("Try next:\n")
     for command in ("ls {dump}", "show {dump} {selector}", "verify {dump}"):
@@ -57,6 +64,12 @@ def _record() -> Path:
         )
     print(f"Done in {time.monotonic() - started:.0f} s.")
     return new[-1]
+
+
+def _report() -> None:
+    """Write the web page with the newest run's data into one file."""
+    command = [sys.executable, "-m", "cutaway.cli", "report", str(DUMP), "-o", str(REPORT)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 def _runs() -> Iterator[Path]:
