@@ -43,7 +43,8 @@ def edited(path: str, places: Iterable[Mapping[str, Any]] | None) -> list[tuple[
     if places is None:
         words = f"{_short(path)} changed; in which lines is not known, because its text was not kept"
         return [("source", factor, words)]
-    return [("source", factor, _place(path, place)) for place in places]
+    said = [("source", factor, _place(path, place)) for place in places]
+    return said or [("source", factor, f"{_short(path)} changed, in the ends of its lines alone")]
 
 
 def _place(path: str, place: Mapping[str, Any]) -> str:

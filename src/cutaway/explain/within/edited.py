@@ -66,6 +66,12 @@ def _unpacked(function: ast.FunctionDef) -> int | None:
 
 def refuse_other_signature(what: str, wanted: Signature, found: Signature) -> None:
     """Raises ExplainError when both are known and are not the same."""
+    if wanted.inputs is not None and found.inputs is None:
+        raise ExplainError(
+            f"the edited code of {what} cannot be swapped in",
+            f"it has no function that takes what is passed: there were {wanted}",
+            "keep `call` and the line that unpacks its args (of a graph, `forward` of `class Graph`)",
+        )
     for name in ("inputs", "outputs"):
         one, other = getattr(wanted, name), getattr(found, name)
         if one is not None and other is not None and one != other:
