@@ -226,8 +226,11 @@ class Ladder:
             return self._told("own", why=bottom.words + other)
         if bottom.faulty:
             return self._told("own", why=bottom.words)
-        own = replace(self.judge, reference=None).assess(eager)
+        alone = replace(self.judge, reference=None)
+        own = alone.assess(eager)
         if own.faulty and self.judge.named == "eager":  # NaNs, an exit code, and nobody says that they are right
+            for rung in (top, bottom):
+                rung.trials = [(found, alone.assess(found)) for found, _ in rung.trials]
             return self._told("own", why=own.words)
         return None
 
@@ -343,7 +346,9 @@ class Ladder:
         tried = [rung for rung in self.rungs if rung.trials]
         judge = self.judge if self.judge.reference is not None else None
         fault = self.judge.fault or next((found for rung in tried for found, said in rung.trials if said.faulty), None)
-        return Climbed(outcome, part, tried, judge, fault, between, self.warm, self._rate() if tried else 1.0, why)
+        # Where it shows without caches, too, it was chance that a warm trial showed it first.
+        warm = self.warm and not any(rung.faulty for rung in tried if not at(rung.part).caches)
+        return Climbed(outcome, part, tried, judge, fault, between, warm, self._rate() if tried else 1.0, why)
 
 
 def _nth(number: int) -> str:

@@ -97,7 +97,9 @@ def test_a_fault_that_is_in_eager_is_the_models_own() -> None:
 
 def test_values_that_are_not_finite_in_eager_are_the_models_own() -> None:
     nan = Observation("ok", Path("x"), Printed(0, [float("nan")]), seconds=1.0)
-    assert climb(Table(lambda _: nan)).outcome == "own"
+    found = climb(Table(lambda _: nan))
+    assert found.outcome == "own"
+    assert [rung.faulty for rung in found.rungs] == [1, 1]
 
 
 def test_a_crash_of_eager_is_the_models_own_whatever_is_said_when_it_is_compiled() -> None:
@@ -136,6 +138,12 @@ def test_a_fault_of_warm_starts_alone_is_found_in_the_caches() -> None:
     trial = Table(lambda setting: wrong() if setting.warm and setting.caches else right())
     found = climb(trial)
     assert (found.part, found.warm) == ("caches", True)
+
+
+def test_a_fault_that_a_warm_start_shows_first_need_not_be_of_warm_starts_alone() -> None:
+    trial = Table(lambda setting: wrong() if setting.passes and len(trial.asked) > 2 else right())
+    found = climb(trial)
+    assert (found.part, found.warm) == ("passes", False)
 
 
 @pytest.mark.parametrize("part", NAMES[:-1])

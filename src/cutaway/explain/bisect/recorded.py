@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +34,15 @@ def custom_passes(dump: Dump, piece: str | None) -> list[str]:
 
 @contextmanager
 def importable(dump: Dump | None) -> Generator[None]:
-    """Let processes that replay import what stands beside the program that was recorded, as it did itself."""
+    """Let processes that replay import what stands beside the program that was recorded, as it did itself.
+
+    What is on this process's own path counts as well: it may have given a model to the trials.
+    """
     program = dump.info.argv[:1] if dump is not None and dump.info is not None else []
     beside = [str(Path(one).resolve().parent) for one in program if one.endswith(".py")]
+    mine = [one for one in sys.path if one and not one.startswith((sys.prefix, sys.base_prefix))]
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, str(Path.cwd()), *([before] if before else [])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, str(Path.cwd()), *([before] if before else []), *mine])
     try:
         yield
     finally:
