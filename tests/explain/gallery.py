@@ -23,10 +23,10 @@ CHECK = r"sum: (\S+)"
 LIMIT = 1200.0
 """Seconds for one search, on a machine that does something else as well."""
 
-How = Literal["isolate", "isolate in Python", "why shape", "why pattern"]
+How = Literal["isolate", "isolate in Python", "why shape", "why pattern", "why cache"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fault:
     """A planted fault.
 
@@ -106,22 +106,22 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "wrong_provider", "a provider that is wrong for large batches only", "isolate",
         {"part": "^eager$", "piece": "^piece_04$", "range": "^9_16$", "provider": "^blocked$", "op": "halved"},
-        {"layer": "^$", "source": "halved", "node": "^(add|mul|halved)"}, shows=True,
+        {"layer": "^Halved", "source": "halved", "node": "^(add|mul|halved)"}, shows=True,
     ),
     Fault(
         "wrong_lowering", "wrong code of Inductor's for an operator of one piece", "isolate",
         {"part": "^inductor$", "piece": "^piece_04$", "node": "^(tanh|mul)", "source": "tanh"},
-        {"kernel": "tanh", "layer": "^$"},
+        {"kernel": "tanh", "layer": "^Decoder"},
     ),
     Fault(
         "donated_input", "an input that is overwritten as if it were donated", "isolate",
-        {"part": "^passes$", "kind": "^overwritten$", "piece": "^piece_02$"},
-        {"pass": "^reuse_inputs$", "node": "^arg|^skip|^embedding|^p_|^x"},
+        {"part": "^passes$", "kind": "^overwritten$", "piece": "^piece_02$", "pass": "^reuse_inputs$"},
+        {"node": "^skip"},
     ),
     Fault(
         "swapped_argument", "stitching that swaps two arguments of a piece", "isolate",
         {"part": "^compile$", "kind": "^arguments$", "piece": "^piece_04$"},
-        {"node": "."},
+        {"node": "^x_2$|^skip$"},
     ),
     Fault(
         "stale_artifact", "a wrong artifact in the cache, under the right key", "isolate",
@@ -136,7 +136,7 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "kernel_crash", "a kernel that reads where there is no memory", "isolate",
         {"part": "^inductor$", "kind": "^crash$", "piece": "^piece_04$"},
-        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^$"},
+        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^Decoder"},
     ),
     Fault(
         "nan_in_layer", "NaNs from one layer", "isolate",
@@ -162,6 +162,10 @@ GALLERY: Sequence[Fault] = (
         "missed_fusion", "a fusion that does not fire in one layer", "why pattern",
         {"reason": "^constant$", "layer": r"^layers\.1\.norm_2"},
         arguments=[f"{FAULTS / 'norm_pattern.py'}:patterns"],
+    ),
+    Fault(
+        "cold_start", "a start that misses the cache, for an option", "why cache",
+        {"differs": "^option inductor.epilogue_fusion: False → True$"}, fill={"GALLERY_UNFUSED": "1"},
     ),
 )  # fmt: skip
 
@@ -202,7 +206,8 @@ def ask(fault: Fault, folder: Path) -> Answer:
 
 def facts_of(how: How, plain: Mapping[str, Any]) -> dict[str, str]:
     """What an answer names, by field; what it does not name is left out."""
-    facts = {"why shape": _shape_facts, "why pattern": _pattern_facts}.get(how, _verdict_facts)(plain)
+    read = {"why shape": _shape_facts, "why pattern": _pattern_facts, "why cache": _cache_facts}
+    facts = read.get(how, _verdict_facts)(plain)
     return {name: str(value) for name, value in facts.items() if value}
 
 
@@ -237,6 +242,12 @@ def _pattern_facts(plain: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     nearest = misses[0]
     return {"reason": nearest["reasons"][0]["kind"], "layer": nearest["places"][0]["layer"]}
+
+
+def _cache_facts(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is told of the nearest entries, each once."""
+    words = [text for miss in plain.get("misses", ()) for text in miss["words"]]
+    return {"differs": "; ".join(dict.fromkeys(words))}
 
 
 def shows_the_fault(reproducer: Path) -> bool:
