@@ -195,6 +195,7 @@ class Search:
             found = slow_piece(self.part, Seen.of(timed.folder))
             if found is not None:
                 return self._confirm(found, Switches(eager=(Place(found.piece or "*", found.range or "*"),)))
+            return Finding(self.part, evidence=(told,), unknown=("which pass or piece it goes to: none alone",))
         if not compared:
             return Finding(self.part, unknown=("no piece was called that could be compared",))
         if not self.judge.faulty(observation):
