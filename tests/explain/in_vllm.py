@@ -12,18 +12,19 @@ from pathlib import Path
 from gallery import FAULTS, Answer, Fault, facts_of, run, users_variables
 
 DEMO = Path(__file__).parents[2] / "demo"
-PIECE = "^piece_04$"
+PIECE, RANGE = "^piece_04$", "^1_4096$"
 
 IN_VLLM = (
     Fault(
         "wrong_pass", "in vLLM: a pass of a plugin, wrong in one layer only", "isolate",
         {"part": "^passes$", "pass": "^GateFusionPass$", "piece": PIECE, "layer": r"^layers\.1\.mlp", "source": "silu"},
-        {"node": "^mul", "meanwhile": "GateFusionPass"}, shows=True,
+        {"node": "^mul", "meanwhile": "GateFusionPass", "range": RANGE}, shows=True,
     ),
     Fault(
         "missing_factor", "in vLLM: a variable that is missing from the key of a plugin's pass", "isolate",
         {"part": "^caches$", "kind": "^stale artifact$", "piece": PIECE},
-        {"layer": r"^layers\.1\.mlp", "node": "^mul", "source": "silu", "meanwhile": "VLLM_DISABLE_COMPILE_CACHE"},
+        {"layer": r"^layers\.1\.mlp", "node": "^mul", "source": "silu", "meanwhile": "VLLM_DISABLE_COMPILE_CACHE",
+         "range": RANGE},
         fill={"GALLERY_SCALE": "3"},
     ),
 )  # fmt: skip
