@@ -17,19 +17,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from viewer import Viewer, browsing, open_page, serving
+from viewer import OURS, PAGE, RANKS, VLLM, Viewer, browsing, open_page, serving
 from vllm_runs import Finished
 
 MISSING = "no browser: install Chromium (apt-get install chromium), or name one with CHROMIUM=/path/to/it"
 NAMES = ("chromium", "chromium-browser")
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "src" / "cutaway" / "web" / "page"
 SLOW = 900
 """A test may have to wait for a run of vLLM."""
-
-VLLM = "run_003"
-RANKS = "run_002"
-OURS = "run_001"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

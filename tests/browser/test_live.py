@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ def _compiling(tmp_path: Path) -> Iterator[Compile]:
     dump, gate = tmp_path / "dump", tmp_path / "gate"
     dump.mkdir()
     process = subprocess.Popen([sys.executable, str(PROGRAM), str(dump), str(gate)])
+    end = time.monotonic() + 120
+    while not list(dump.glob("*/*/manifest.jsonl")) and time.monotonic() < end:  # before, there is nothing to serve
+        time.sleep(0.05)
     yield Compile(dump, gate, process)
     gate.touch()
     process.kill()
@@ -41,7 +45,7 @@ def _compiling(tmp_path: Path) -> Iterator[Compile]:
 def test_stages_appear_while_it_compiles(browser: object, compiling: Compile) -> None:
     with serving(compiling.dump) as url, open_page(browser, url) as viewer:
         page = viewer.page
-        page.goto(url)  # perhaps there is nothing yet: then the page waits for it
+        page.goto(url)
         expect(page.get_by_role("heading", name="passed").first).to_be_visible(timeout=120_000)
         page.evaluate("() => { window.sameLoad = true; }")
         viewer.press("2")

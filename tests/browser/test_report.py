@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import VLLM
 from playwright.sync_api import Route, expect
-from viewer import TABS, VIEWS, Viewer, open_page
+from viewer import TABS, VIEWS, VLLM, Viewer, open_page
 
 HOME = f"{VLLM}/rank_0_dp_0"
 STEP = "backbone/piece_02/range_1_16/post_grad.2.VllmIRLoweringPass"

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OURS, RANKS, VLLM
 from playwright.sync_api import expect
-from viewer import TABS, VIEWS, Viewer, cutaway
+from viewer import OURS, RANKS, TABS, VIEWS, VLLM, Viewer, cutaway
 
 RANK = "rank_0_dp_0"
 HOME = f"{VLLM}/{RANK}"
@@ -119,8 +118,13 @@ class TestGraph:
 
     def test_what_is_drawn_can_be_opened_until_every_node_is(self, viewer: Viewer) -> None:
         viewer.open(f"{HOME}/graph/backbone/captured")
+        drawn = viewer.main.get_by_role("tree").get_by_role("treeitem")
+        expect(drawn.nth(10)).to_be_attached()
+        folded = drawn.count()
         viewer.main.get_by_role("button", name="Open all").click()
-        expect(viewer.main.get_by_role("tree").get_by_role("treeitem").nth(100)).to_be_attached()
+        expect(drawn.nth(3 * folded)).to_be_attached()
+        viewer.main.get_by_role("button", name="Fold all").click()
+        expect(drawn.nth(folded)).not_to_be_attached()
 
     def test_the_picture_has_something_in_it(self, viewer: Viewer) -> None:
         viewer.open(f"{HOME}/graph/backbone/captured")
@@ -152,6 +156,7 @@ class TestLineage:
     def test_a_selection_is_lit_in_every_view(self, viewer: Viewer) -> None:
         viewer.open(f"{HOME}/pipeline/{LOWERING}")
         viewer.main.get_by_role("option").filter(has_text="rsqrt_default").first.click()
+        expect(viewer.page).to_have_url(re.compile("sel="))
         selected = re.search(r"sel=[^&]+", viewer.fragment)
         assert selected
         for key in ("3", "4", "5"):
@@ -164,20 +169,28 @@ class TestStitching:
     def test_pieces_are_links(self, viewer: Viewer, listed: Any) -> None:
         viewer.open(f"{HOME}/code/backbone")
         for piece in listed["compilations"][0]["pieces"]:
-            expect(viewer.main.get_by_role("link", name=re.compile(piece["name"])).first).to_be_attached()
-        viewer.main.locator(".cm-content, pre, code").first.wait_for()
+            calls = viewer.main.get_by_role("button", name=re.compile(f"^{piece['name']}"))
+            expect(calls.first).to_be_attached()
+        viewer.main.locator("a[href$='/pipeline/backbone/piece_02']").first.click()
+        expect(viewer.main.get_by_role("listbox", name="Stages and passes in order")).to_be_visible()
 
 
 class TestCompare:
     def test_ranks_say_what_the_command_says(self, viewer: Viewer, dump: Path) -> None:
         one, two = (f"{dump}/{RANKS}/{name}" for name in ("rank_0_dp_0", "rank_1_dp_0"))
-        found = cutaway("compare", one, two)
+        (found,) = cutaway("compare", one, two)["comparisons"]
         viewer.open(f"{RANKS}/{RANK}/compare?other={RANKS}/rank_1_dp_0")
-        text = viewer.main.inner_text()
-        assert found["a"]["title"] in text or "rank_1_dp_0" in text
+        assert not found["same"]["graphs"]
+        expect(viewer.main.get_by_text("The graphs differ")).to_be_visible()
+        for setting in found["configuration"]:
+            expect(viewer.main.get_by_text(setting["name"]).first).to_be_attached()
+        for total in found["totals"]:
+            if isinstance(total["a"], int):
+                row = viewer.main.get_by_role("row").filter(has_text=total["name"])
+                expect(row.first).to_contain_text(re.compile(f"{total['a']}.*{total['b']}"))
 
     def test_ranges_side_by_side(self, viewer: Viewer) -> None:
-        viewer.open(f"{HOME}/compare")
+        viewer.open(f"{HOME}/compare?by=ranges")
         expect(viewer.main.get_by_text("only sizes differ").first).to_be_visible()
 
 

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
+PAGE = Path(__file__).parents[2] / "src" / "cutaway" / "web" / "page"
+OURS, RANKS, VLLM = "run_001", "run_002", "run_003"
+"""Runs of the dump that most tests look at: of our compiler, of vLLM on two ranks, of vLLM alone."""
 PATIENCE = 30_000
 """Milliseconds until something that should appear counts as missing: a machine may be busy."""
 SIZE = {"width": 1280, "height": 800}
