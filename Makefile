@@ -29,7 +29,7 @@ demo: .venv/stamp ## compile a tiny model with the real vLLM on the CPU, and wal
 	$(BIN)/python demo/demo.py
 
 # The page's own tests first: pytest's summary is the last thing to read.
-test: page $(OLDER_VLLM:%=.vllm/%/stamp) ## run all tests: make test ARGS='tests/unit -k layers'
+test: page $(OLDER_VLLM:%=.vllm/%/stamp) ## run all tests: make test ARGS='tests/unit -k layers'; ARGS='-m slow' for those that take minutes
 	$(BIN)/python hatch_build.py test
 	$(BIN)/pytest $(ARGS)
 

@@ -9,10 +9,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from cutaway.explain.bisect import Finding, inside
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Lines
 from cutaway.explain.trial import Observation, Setting, Signature
+
+# The gallery (tests/explain) has such searches, too, through the whole of `isolate`.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PLANTED = Path(__file__).with_name("planted.py")
 _OURS = ("CUTAWAY", "TORCHINDUCTOR", "VLLM")

@@ -30,7 +30,7 @@ def search(model: object, tmp_path: Path, **options: object) -> Verdict:
     return isolate(model, (X,), folder=tmp_path / "o", quiet=True, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.torch
+@pytest.mark.slow
 def test_a_wrong_pass_is_named_with_the_line_and_a_reproducer(tmp_path: Path) -> None:
     model = cutaway.compile(models.Small(), {"post_grad_passes": [models.relu_to_abs]})
     found = search(model, tmp_path)
@@ -60,6 +60,7 @@ def test_nan_that_eager_makes_is_the_models_own(tmp_path: Path) -> None:
     assert "NaN" in found.sentence()
 
 
+@pytest.mark.slow
 def test_a_fault_that_comes_and_goes(tmp_path: Path) -> None:
     found = search(models.Small(), tmp_path, how=models.compiled_with_a_fault_now_and_then, minutes=3)
     assert found.outcome == "found", found.lines()
@@ -68,6 +69,7 @@ def test_a_fault_that_comes_and_goes(tmp_path: Path) -> None:
     assert "It comes and goes" in "\n".join(found.lines())
 
 
+@pytest.mark.slow
 def test_rounding_is_no_fault_where_eager_is_as_far_from_float64(tmp_path: Path) -> None:
     bare, how = how_of(models.Unsteady(), "torch")
     write_subject(tmp_path / SUBJECT, bare, [(X,)], how)
