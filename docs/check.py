@@ -18,7 +18,7 @@ from cutaway.cli.why import QUESTIONS
 
 PAGE = Path(__file__).parent / "cli.md"
 WIDTH = "100"
-GROUPS = {"why": QUESTIONS}
+GROUPS = {"why": QUESTIONS, "cache": ("ls", "verify", "prune")}
 HEAD = """\
 # The command line
 

@@ -157,6 +157,8 @@ class CompiledForward:
             observer.finish()
             if cache.is_kept:
                 observer.keep_model(cache.recording())
+                if observer.recordings:
+                    cache.keep_sources(captured)
         return captured, contract
 
 

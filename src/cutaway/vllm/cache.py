@@ -62,7 +62,7 @@ class KeyWatch:
         facts = {**notes.facts, "key": key, "part": backend.prefix}
         result = "hit" if key in known else "miss"
         self.recorder.cache("vllm_key", result, key, {**notes.factors, "facts": facts})
-        if folder.is_dir() and (folder / _FACTORS).exists():
+        if (folder / _FACTORS).exists() and not (folder / NOTES).exists():
             write_notes(folder / NOTES, replace(notes, facts=facts))
 
     def verify(self, original: Callable[..., Any], source_info: Any, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,10 @@ implementations of the ops (``cutaway.ops``) in it: one that has changed makes t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +27,7 @@ from cutaway.compiler.capture.facts import model_facts, source_digests
 from cutaway.compiler.session import Session
 from cutaway.identity import stable
 from cutaway.identity.sources import UncacheableError
+from cutaway.record.kept.notes import SUFFIX, Notes, changed_lines, read_notes, write_notes
 from cutaway.record.kept.place import Place
 
 FILE = "model.bin"
@@ -82,7 +86,7 @@ class ModelCache:
                 or _changed_ops(entry.facts.get("ir", {}))
             )
             if changed:
-                self.report("cutaway_model", "miss", self.key, {"changed": changed})
+                self.report("cutaway_model", "miss", self.key, {"changed": changed, "files": self._places(changed)})
                 return None
             self.identities.update(entry.facts.get("identities", {}))
             captured = revive(entry.read(FILE), self.forward, self.session.config.evaluate_guards)
@@ -132,6 +136,33 @@ class ModelCache:
         assert self.key is not None, "it was loaded or saved"
         return self.store.recording(self.key)
 
+    def keep_sources(self, captured: Captured) -> None:
+        """Keep the texts of the files that were traced beside the model, so that a later miss can name lines.
+
+        Done while a recording is on; nothing here looks at them but :meth:`load`, for the event of a miss.
+        """
+        if self.store is None or self.key is None or not self.store.is_writable:
+            return
+        texts = {name: text for name in captured.sources if (text := _text_of(name)) is not None}
+        with suppress(OSError):
+            write_notes(self._notes(), Notes({}, texts, {"key": self.key, "model": type(self.model).__name__}))
+
+    def _notes(self) -> Path:
+        return self.recording().path.with_name(f"cutaway{SUFFIX}")
+
+    def _places(self, changed: Collection[str]) -> dict[str, Any]:
+        """Where files that have changed differ from what was traced, as far as that was kept."""
+        notes = read_notes(self._notes())
+        found: dict[str, Any] = {}
+        if notes is None:
+            return found
+        for name in changed:
+            now = _text_of(name)
+            if now is not None and name in notes.sources and now != notes.sources[name]:
+                path = str(getattr(sys.modules.get(name), "__file__", name))
+                found[name] = {"path": path, "places": changed_lines(notes.sources[name], now)}
+        return found
+
     def _changed_globals(self, was: Mapping[str, str]) -> list[str]:
         now = globals_now(was, self.forward)
         return sorted(name for name, value in was.items() if now[name] != value)
@@ -159,6 +190,15 @@ class ModelCache:
             return False
         self.key = key_of(self.factors)
         return True
+
+
+def _text_of(module: str) -> str | None:
+    """The source file of a module, as it is now."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return Path(path).read_text() if path is not None else None
+    except (OSError, ValueError):
+        return None
 
 
 def _changed(sources: Mapping[str, str]) -> list[str]:

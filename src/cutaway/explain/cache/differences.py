@@ -142,7 +142,7 @@ def _difference(path: Path, old: Any, new: Any) -> Difference:
 
 def _is_moved(old: Any, new: Any) -> bool:
     """Whether two values are paths that end alike."""
-    if not isinstance(old, str) or not isinstance(new, str) or not old.startswith("/") or not new.startswith("/"):
+    if not isinstance(old, str) or not isinstance(new, str) or "/" not in old or "/" not in new:
         return False
     return PurePosixPath(old).name == PurePosixPath(new).name
 
