@@ -59,16 +59,17 @@ class Options:
     inside: bool = True
 
 
-class _Warm:
-    """Trials that begin with the caches that a cold start has left, where caches are on at all."""
+class _AsSeen:
+    """Trials like those that showed the fault: as many rounds, and as warm, where caches are on at all."""
 
-    def __init__(self, trial: Remembering, rounds: int) -> None:
+    def __init__(self, trial: Remembering, rounds: int, warm: bool) -> None:
         self.trial = trial
         self.rounds = rounds
+        self.warm = warm
         self.kind = trial.kind
 
     def observe(self, setting: Setting) -> Observation:
-        return self.trial.observe(replace(setting, warm=setting.caches, rounds=self.rounds))
+        return self.trial.observe(replace(setting, warm=self.warm and setting.caches, rounds=self.rounds))
 
 
 def search(
@@ -145,10 +146,11 @@ def _inside(
     assert climbed.judge is not None, "there is a reference"
     if not budget.allows(ladder.took):
         raise OutOfTimeError
-    looked_at = _Warm(trial, ladder.rounds) if climbed.warm else trial
+    looked_at = _AsSeen(trial, ladder.rounds, climbed.warm)
     bisect: Any = import_module("cutaway.explain.bisect")  # needs torch, which naming the part does not
     try:
-        return bisect.inside(looked_at, climbed.judge, climbed.part, budget, progress), ""
+        repeats = ladder.needed if climbed.rate < 1 else 1
+        return bisect.inside(looked_at, climbed.judge, climbed.part, budget, progress, repeats), ""
     except CutawayError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001  (what the ladder found must be told whatever fails here)

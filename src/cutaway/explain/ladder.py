@@ -282,7 +282,7 @@ class Ladder:
                 self._try(self.rungs[inner[len(inner) // 2]])
                 continue
             below = self.rungs[high]
-            if below.right < self._needed() and len(below.trials) < MOST_TRIALS:
+            if below.right < self.needed and len(below.trials) < MOST_TRIALS:
                 self._observe(below)
                 continue
             return self.known()
@@ -297,7 +297,7 @@ class Ladder:
 
     def _try(self, rung: Rung) -> None:
         """Try a rung until it shows the fault, or is right often enough for one that comes and goes."""
-        wanted = self._needed() if self._rate() < 1 else 1
+        wanted = self.needed if self._rate() < 1 else 1
         while not rung.faulty and len(rung.trials) < wanted:
             self._observe(rung)
 
@@ -310,7 +310,8 @@ class Ladder:
         rounds = sum(said.rounds for said in trials)
         return max(sum(said.times for said in trials) / rounds, 1 / (2 * rounds))
 
-    def _needed(self) -> int:
+    @property
+    def needed(self) -> int:
         """How often a rung must be right."""
         rate = self._rate()
         if rate >= 1:

@@ -40,7 +40,7 @@ MOST_PASSES = 4
 FINDINGS = ("passed", "overwrote", "parted", "nan")
 
 
-def inside(trial: Trial, judge: Judge, part: str, budget: Budget, progress: Progress) -> Finding:
+def inside(trial: Trial, judge: Judge, part: str, budget: Budget, progress: Progress, repeats: int = 1) -> Finding:
     """Look for the place of a fault inside of a part.
 
     Args:
@@ -49,11 +49,12 @@ def inside(trial: Trial, judge: Judge, part: str, budget: Budget, progress: Prog
         part: the rung of the ladder at which the fault goes (`PARTS`).
         budget: what may be spent; what was found by then is returned.
         progress: told of every step.
+        repeats: for a fault that comes and goes, how many trials in a row must be right for it to be gone; else 1.
 
     Returns:
         What is known; what could not be found out is in `Finding.unknown`.
     """
-    return Search(trial, judge, part, budget, progress).run()
+    return Search(trial, judge, part, budget, progress, repeats).run()
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Search:
     """One search.
 
     Attributes:
-        trial, judge, part, budget, progress: as in `inside`.
+        trial, judge, part, budget, progress, repeats: as in `inside`.
         took: seconds of the longest trial so far.
         folder: where a reproducer goes: that of the first trial.
     """
@@ -71,6 +72,7 @@ class Search:
     part: str
     budget: Budget
     progress: Progress
+    repeats: int = 1
     took: float = field(default=0.0, init=False)
     folder: Path = field(default=Path(), init=False)
 
@@ -78,6 +80,10 @@ class Search:
         """Search."""
         asked = Switches(compare=(EVERYWHERE,), fresh=(EVERYWHERE,) if self.part == "caches" else ())
         observation = self._observe("every piece against its eager graph", asked, record=True)
+        for _ in range(self.repeats - 1):
+            if self.judge.faulty(observation) or not self.budget.allows(self.took):
+                break
+            observation = self._observe("every piece against its eager graph, again", asked, record=True)
         if observation.outcome == "unusable":
             return Finding(self.part, unknown=(f"the trial could not be made: {observation.why}",))
         self.folder = observation.folder
@@ -180,6 +186,9 @@ class Search:
         if fresh is not None and fresh.get("is_apart") is False:
             told = f"{place} compiled anew, with no cache, computes what its eager graph does"
             return replace(finding, kind="stale artifact", confidence="confirmed").with_evidence(told)
+        if self.repeats > 1:
+            finding = finding.without("which node it is: a replay need not show what comes and goes")
+            return self._which_pass(finding, dump) or self._confirmed(finding, seen)
         if dump is not None and self.budget.allows(REPLAY):
             finding = self._stages(finding, dump, event)
         return self._confirmed(finding, seen)
@@ -348,11 +357,14 @@ class Search:
     def _confirm(self, finding: Finding, switches: Switches, how: str = "without it") -> Finding:
         if not self.budget.allows(self.took):
             return finding.without(f"whether the fault goes {how}: there was no time left")
-        observation = self._observe(how, switches)
-        if observation.outcome == "unusable":
-            return finding.without(f"whether the fault goes {how}: {observation.why}")
-        if self.judge.faulty(observation):
-            return _still_there(finding, switches, how, Seen.of(observation.folder))
+        for count in range(self.repeats):
+            if count and not self.budget.allows(self.took):
+                return finding.without(f"whether the fault goes {how}: there was no time left to be sure")
+            observation = self._observe(how, switches)
+            if observation.outcome == "unusable":
+                return finding.without(f"whether the fault goes {how}: {observation.why}")
+            if self.judge.faulty(observation):
+                return _still_there(finding, switches, how, Seen.of(observation.folder))
         return replace(finding, confidence="confirmed").with_evidence(f"{how}, the fault is gone")
 
     def _observe(self, step: str, switches: Switches, record: bool = False) -> Observation:
