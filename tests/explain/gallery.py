@@ -40,6 +40,8 @@ class Fault:
         fill: variables of a run that comes before, and fills the caches.
         arguments: of the command.
         shows: whether there is a reproducer, and it must show the fault.
+        is_slow: it is asked only when tests that take minutes are asked for: what it shows is near to another's, or it
+            has to wait, or to be repeated.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Fault:
     fill: Mapping[str, str] = field(default_factory=dict[str, str])
     arguments: Sequence[str] = ()
     shows: bool = False
+    is_slow: bool = False
 
     @property
     def program(self) -> Path:
@@ -131,7 +134,7 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "missing_factor", "a variable that is missing from the key of a pass", "isolate",
         {"part": "^caches$", "kind": "^stale artifact$", "piece": "^piece_04$"},
-        {"source": "tanh", "node": "^mul"}, fill={"GALLERY_CAP": "3"},
+        {"source": "tanh", "node": "^mul"}, fill={"GALLERY_CAP": "3"}, is_slow=True,
     ),
     Fault(
         "kernel_crash", "a kernel that reads where there is no memory", "isolate",
@@ -141,16 +144,15 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "nan_in_layer", "NaNs from one layer", "isolate",
         {"part": "^passes$", "pass": "^drop_epsilon$", "piece": "^piece_04$", "layer": r"^layers\.1\.norm_2: Norm"},
-        {"node": "^(add|rsqrt|mul|mean)", "source": "epsilon"}, shows=True,
+        {"node": "^(add|rsqrt|mul|mean)", "source": "epsilon"}, shows=True, is_slow=True,
     ),
     Fault(
         "slow_pass", "a slow pass", "isolate in Python",
-        {"part": "^passes$", "kind": "^slow$", "pass": "^sort_nodes$"},
+        {"part": "^passes$", "kind": "^slow$", "pass": "^sort_nodes$"}, is_slow=True,
     ),
     Fault(
         "flaky", "a fault that comes and goes", "isolate in Python",
-        {"part": "^passes$"},
-        {"pass": "^fast_tanh$", "piece": "^piece_04$", "node": "tanh", "source": "tanh"},
+        {"part": "^passes$", "pass": "^fast_tanh$", "piece": "^piece_04$"}, is_slow=True,
     ),
     Fault("models_own", "a fault that is the model's own", "isolate", {"outcome": "^own$"}),
     Fault(

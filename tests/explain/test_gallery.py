@@ -1,7 +1,7 @@
 """Each planted fault of the gallery is named, and nothing else is.
 
-Two searches run at a time; each is some processes that import torch. Faults in the real vLLM take minutes each, and are
-asked by `benchmarks/gallery.py --vllm` alone.
+Two searches run at a time; each is some processes that import torch. Four are asked with `-m slow` alone; those in the
+real vLLM take minutes each, and are asked by `benchmarks/gallery.py --vllm`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.timeout(LIMIT * 4)]
 
 
 @pytest.fixture(scope="module")
-def answers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Future[Answer]]]:
+def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
     """The searches of the faults that are asked for, begun."""
     folder = tmp_path_factory.mktemp("gallery")
     wanted = [item.callspec.params["fault"] for item in request.session.items if item.module is request.module]
@@ -34,7 +32,10 @@ def answers(
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("fault", GALLERY, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, id=fault.name, marks=[pytest.mark.slow] if fault.is_slow else []) for fault in GALLERY],
+)
 def test_the_fault_is_named(fault: Fault, answers: Answers) -> None:
     answer = answers[fault.name].result()
     assert not answer.wrong, (answer.wrong, answer.plain, answer.errors)
