@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -120,6 +122,7 @@ def write(program: Program, path: Path, header: Sequence[str], imports: Sequence
         *(["from pathlib import Path"] if kept else []),
         "",
         "import torch",
+        *(["", *homes, ""] if (homes := _homes([*needed, *imports])) else []),
         *sorted({*needed, *imports}),
         "",
         f"TOLERANCES = {TOLERANCES!r}" if program.fault != "nan" else "",
@@ -178,6 +181,21 @@ def _import(name: str, value: Any) -> str:
     if home and known and "<" not in known and "." not in known:
         return f"from {home} import {known}" + (f" as {name}" if known != name else "")
     raise ReplayError(f"the graph calls {name}, which no import reaches")
+
+
+def _homes(imports: Sequence[str]) -> list[str]:
+    """Lines that let modules be imported which are not installed: they stand beside the program that had the fault."""
+    known = {one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one}
+    found: dict[str, str] = {}
+    for module in sorted({words[1].partition(".")[0] for one in imports if len(words := one.split()) > 1}):
+        origin = getattr(sys.modules.get(module), "__file__", None)
+        if not origin:
+            continue
+        place = Path(origin)
+        folder = str(place.parents[1] if place.name == "__init__.py" else place.parent)
+        if folder in known:
+            found.setdefault(folder, f"sys.path.append({folder!r})  # {module}")
+    return list(found.values())
 
 
 def _inputs(inputs: Mapping[str, Any], is_seeded: bool) -> tuple[list[str], dict[str, torch.Tensor]]:
