@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ def main() -> None:
     kept = _kept(arguments.keep)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.at_once) as pool:
         places = [Path(folder) / str(number) for number in range(len(wanted))]
-        for row in pool.map(lambda one: _row(*one[0], one[1]), zip(wanted, places, strict=True)):
+        asked = [pool.submit(_row, fault, how, place) for (fault, how), place in zip(wanted, places, strict=True)]
+        for done in as_completed(asked):
+            row = done.result()
             kept[row["title"]] = row
             print(json.dumps(row), flush=True)
             if arguments.keep:
