@@ -121,7 +121,7 @@ class TestGraph:
         drawn = viewer.main.get_by_role("tree").get_by_role("treeitem")
         expect(drawn.nth(10)).to_be_attached()
         folded = drawn.count()
-        viewer.main.get_by_role("button", name="Open all").click()
+        viewer.main.get_by_role("button", name="Open all", exact=True).click()
         expect(drawn.nth(3 * folded)).to_be_attached()
         viewer.main.get_by_role("button", name="Fold all").click()
         expect(drawn.nth(folded)).not_to_be_attached()
