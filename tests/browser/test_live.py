@@ -52,13 +52,13 @@ def test_stages_appear_while_it_compiles(browser: object, compiling: Compile) ->
         viewer.press("2")
         steps = viewer.main.get_by_role("listbox", name="Stages and passes in order").get_by_role("option")
         expect(steps.filter(has_text="before_post_grad").first).to_be_visible(timeout=120_000)
-        expect(steps.filter(has_text="output code")).to_have_count(0)
+        expect(steps.filter(has_text="output_code")).to_have_count(0)
         steps.filter(has_text="captured").first.click()
         expect(viewer.main.get_by_role("heading", level=1)).to_have_text("captured")
         there = viewer.fragment
 
         compiling.go_on()
-        expect(steps.filter(has_text="output code").first).to_be_visible(timeout=120_000)
+        expect(steps.filter(has_text="output_code").first).to_be_visible(timeout=120_000)
         assert page.evaluate("() => window.sameLoad")
         assert viewer.fragment == there
         assert compiling.process.wait(120) == 0
