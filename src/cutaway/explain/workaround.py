@@ -12,7 +12,7 @@ _VLLM: Mapping[str, str] = MappingProxyType(
         "passes": "-cc.pass_config with its flag off",
         "inductor": "-cc.backend=eager",
         "compile": "-cc.mode=0",
-        "eager": "--enforce-eager",
+        "eager": "--enforce-eager, with native alone for every operator in --ir-op-priority",
     }
 )
 _OURS: Mapping[str, str] = MappingProxyType(
@@ -22,7 +22,7 @@ _OURS: Mapping[str, str] = MappingProxyType(
         "passes": "CUTAWAY_OFF=passes",
         "inductor": "CUTAWAY_OFF=inductor",
         "compile": "CUTAWAY_OFF=compile",
-        "eager": "CUTAWAY_OFF=everything",
+        "eager": 'CUTAWAY_OFF=everything, with ["native"] for every operator in ir_priority',
     }
 )
 _TORCH: Mapping[str, str] = MappingProxyType(
