@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cutaway.cli.options import AsJson
 from cutaway.cli.output import FINDING, Styled, aligned, write_json, write_lines
-from cutaway.compiler.cache.store import Store
-from cutaway.compiler.cache.sweep import Stored, Swept, Wish, check, stored, sweep
-from cutaway.compiler.config import CompilationConfig
 from cutaway.errors import UsageError
 from cutaway.explain.cache.folders import Folder, open_folder
 from cutaway.explain.cache.inspect import Held, check_vllm, entries_of_vllm
 from cutaway.record.layers.words import short_bytes
 from cutaway.record.limits import parse_bytes
+
+if TYPE_CHECKING:
+    from cutaway.compiler.cache.sweep import Stored, Swept
 
 cache = typer.Typer(
     help="What lies in a cache of compiled code, what of it is damaged, and what may go.",
@@ -58,7 +60,7 @@ def ls(path: CacheFolder = None, as_json: AsJson = False) -> int:
         held = entries_of_vllm(folder)
         rows, shapes = [_vllm_row(one) for one in held], [asdict(one) for one in held]
     else:
-        found = stored(Store(folder.root, read_only=True))
+        found = _ours().stored(_store(folder))
         rows, shapes = [_own_row(one) for one in found], [_shape(one) for one in found]
     if as_json:
         write_json({"cache": folder.kind, "folder": str(folder.root), "entries": shapes})
@@ -74,7 +76,7 @@ def verify(path: CacheFolder = None, as_json: AsJson = False) -> int:
     Exits 1 when something is wrong. A damaged entry of Cutaway's cache does no harm: it is compiled anew.
     """
     folder = _folder(path)
-    found = list(check_vllm(folder) if folder.kind == "vllm" else check(Store(folder.root, read_only=True)))
+    found = list(check_vllm(folder) if folder.kind == "vllm" else _ours().check(_store(folder)))
     if as_json:
         problems = [{"key": key, "why": why} for key, why in found]
         write_json({"cache": folder.kind, "folder": str(folder.root), "ok": not found, "problems": problems})
@@ -105,12 +107,13 @@ def prune(
             "it is only read here",
             "remove a key's folder by hand while no vLLM runs",
         )
-    wish = Wish(
+    ours = _ours()
+    wish = ours.Wish(
         None if older_than is None else _seconds(older_than),
         None if larger_than is None else parse_bytes(larger_than, "--larger-than"),
         unreferenced,
     )
-    done = sweep(Store(folder.root), wish, dry_run)
+    done = ours.sweep(_store(folder, read_only=dry_run), wish, dry_run)
     if as_json:
         write_json(_swept_json(done, dry_run))
     else:
@@ -119,7 +122,17 @@ def prune(
 
 
 def _folder(path: str | None) -> Folder:
-    return open_folder(CompilationConfig().cache_dir if path is None else Path(path))
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return open_folder(Path(path or os.environ.get("CUTAWAY_CACHE_ROOT") or Path(home) / "cutaway"))
+
+
+def _ours() -> Any:
+    """The store is the compiler's, which imports torch: only where it is asked."""
+    return import_module("cutaway.compiler.cache.sweep")
+
+
+def _store(folder: Folder, read_only: bool = True) -> Any:
+    return import_module("cutaway.compiler.cache.store").Store(folder.root, read_only)
 
 
 def _seconds(age: str) -> float:

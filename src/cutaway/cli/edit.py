@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from cutaway.cli.output import BAD_USE, printable
 from cutaway.dump import Dump, load
 from cutaway.errors import ExplainError, SelectorError, UsageError
 from cutaway.explain.edit import Editable, Outcome, command_of, edit_folder, editable, open_editor, run_edited
+from cutaway.explain.signature import refuse_other_signature, signature_of
 from cutaway.explain.switches import Edit
-from cutaway.explain.within.edited import refuse_other_signature, signature_of
 
 Source = Annotated[str, typer.Argument(metavar="DUMP", help="The dump's folder.")]
 Pieces = Annotated[
@@ -50,6 +51,9 @@ def edit(
     keep: Keep = None,
     run: RunName = None,
     rank: RankName = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say what ran as one line of JSON, on standard error.")
+    ] = False,
 ) -> int:
     """Edit what Inductor generated for a piece in $EDITOR, and run the program with it.
 
@@ -63,10 +67,22 @@ def edit(
     if not found:
         raise UsageError("no piece is named", "", "name one: `cutaway ls` lists them")
     program, environment = (command, {}) if command else command_of(dump)
-    edits = [Edit(one.place, str(file), one.kind) for one, file in zip(found, _files(found, given, keep), strict=True)]
+    files = _files(found, given, keep)
+    edits = [Edit(one.place, str(file), one.kind) for one, file in zip(found, files, strict=True)]
     sys.stderr.write(f"cutaway: running {printable(shlex.join(program))}\n")
     sys.stderr.flush()
-    return _tell(found, run_edited(edits, program, environment))
+    outcome = run_edited(edits, program, environment)
+    if as_json:
+        told = {"swapped": outcome.swapped, "refused": outcome.refused, "files": [str(file) for file in files]}
+        sys.stderr.write(json.dumps({"exit_code": outcome.code, **told}) + "\n")
+        return _code(outcome)
+    return _tell(found, outcome)
+
+
+def _code(outcome: Outcome) -> int:
+    if outcome.refused:
+        return BAD_USE
+    return outcome.code if outcome.swapped else outcome.code or BAD_USE
 
 
 def _apart(dump: Dump, names: Sequence[str], graph: bool) -> tuple[list[Editable], list[str]]:
@@ -127,6 +143,6 @@ def _tell(found: Sequence[Editable], outcome: Outcome) -> int:
     if not outcome.refused and not outcome.swapped:
         names = " and ".join(str(one.place) for one in found)
         sys.stderr.write(f"error: {names} never ran: no call had a size in this range, or it is another program\n")
-        return outcome.code or BAD_USE
-    sys.stderr.write("cutaway: your caches are as they were\n")
-    return BAD_USE if outcome.refused else outcome.code
+    else:
+        sys.stderr.write("cutaway: your caches are as they were\n")
+    return _code(outcome)

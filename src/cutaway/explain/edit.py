@@ -20,7 +20,9 @@ from cutaway.explain.trial import caches
 from cutaway.explain.trial.environment import variables_of
 from cutaway.explain.trial.setting import Setting
 from cutaway.explain.within.journal import read_journal
-from cutaway.record.environment import MASK
+
+MASK = "***"
+"""What stands in a dump for a secret (`cutaway.record.environment`)."""
 
 _NOT_THEIRS = ("CUTAWAY", "VLLM_DEBUG_DUMP_PATH", "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
