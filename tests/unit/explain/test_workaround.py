@@ -22,7 +22,7 @@ def test_every_part_has_one(compiler: str, part: str) -> None:
     ("compiler", "part", "pass_name", "op", "words"),
     [
         ("vllm", "inductor", None, None, "-cc.backend=eager"),
-        ("vllm", "eager", None, None, "--enforce-eager"),
+        ("vllm", "eager", None, None, "--enforce-eager, with native alone for every operator in --ir-op-priority"),
         ("vllm", "passes", "NoOpEliminationPass", None, "-cc.pass_config.eliminate_noops=False"),
         ("vllm", "passes", "MinePass", None, "leave the pass MinePass out (it is none of vLLM's own)"),
         ("vllm", "passes", "PostCleanupPass", None, "-cc.backend=eager (vLLM has no flag for PostCleanupPass alone)"),
