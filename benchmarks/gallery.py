@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "explain"))
 
-from gallery import GALLERY, Answer, Fault, ask, shows_the_fault  # noqa: E402 - stands in the tests' folder
+from exhibits import GALLERY, Answer, Fault, ask, shows_the_fault  # noqa: E402 - stands in the tests' folder
 from in_vllm import IN_VLLM, ask_in_vllm  # noqa: E402
 
 PAGE = ROOT / "docs" / "debugging.md"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gallery import FAULTS, Answer, Fault, facts_of, run, users_variables
+from exhibits import FAULTS, Answer, Fault, facts_of, run, users_variables
 
 DEMO = Path(__file__).parents[2] / "demo"
 PIECE, RANGE = "^piece_04$", "^1_4096$"
@@ -31,7 +31,7 @@ IN_VLLM = (
 
 
 def ask_in_vllm(fault: Fault, folder: Path) -> Answer:
-    """Plant a fault in vLLM, and ask `cutaway isolate vllm` what it is; as `gallery.ask`."""
+    """Plant a fault in vLLM, and ask `cutaway isolate vllm` what it is; as `exhibits.ask`."""
     variables = {**users_variables(folder), **_plugin(folder / "plugin", fault)}
     sys.path.insert(0, str(DEMO))
     from tiny_model import make_model  # noqa: PLC0415 - imports torch and transformers

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gallery import GALLERY, LIMIT, Answer, Fault, ask, shows_the_fault
+from exhibits import GALLERY, LIMIT, Answer, Fault, ask, shows_the_fault
 
 Answers = Mapping[str, Future[Answer]]
 
