@@ -63,7 +63,8 @@ def test_axe_finds_nothing_serious(browser: object, url: str, theme: str) -> Non
         found["keys"] = found_by_axe(viewer, RULES[theme])
         viewer.press("Escape", "/")
         viewer.page.keyboard.type("rms_norm")
-        expect(viewer.page.get_by_role("option").first).to_be_visible()
+        results = viewer.page.get_by_role("listbox", name="What was found")
+        expect(results.get_by_role("option").first).to_be_visible()
         found["search from any view"] = found_by_axe(viewer, RULES[theme])
     assert {name: each for name, each in found.items() if each} == {}
 

@@ -38,7 +38,7 @@ def scan(viewer: Viewer) -> None:
     """Search, with a query that was typed."""
     viewer.open(f"{HOME}/search")
     viewer.page.get_by_role("combobox", name="Search").fill("op:*mul*")
-    expect(viewer.main.get_by_role("option").first).to_be_visible()
+    expect(viewer.main.get_by_role("listbox", name="What was found").get_by_role("option").first).to_be_visible()
 
 
 def pick_in_the_diff(viewer: Viewer) -> None:
