@@ -79,6 +79,7 @@ class TestOneProcess:
         assert entry is not None
         assert entry.facts == {
             "compiler": "source", "piece": "piece_07", "range": "1_64", "seconds": round(store.seconds, 3),
+            "identity": cold.manager.identities[built.key],
         }  # fmt: skip
 
     def test_compiles_equal_pieces_once(self, tmp_path: Path) -> None:
