@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def _own_keys(root: Path) -> Iterator[Key]:
         facts = facts if isinstance(facts, dict) else {}
         is_model = document.get("kind") == "model"
         notes = read_notes(path.with_name(NOTES)) or Notes({})
+        files = {name: sha256(text.encode("utf-8", "replace")).hexdigest()[:16] for name, text in notes.sources.items()}
         of = (
             facts.get("tag")
             if is_model
@@ -125,7 +127,7 @@ def _own_keys(root: Path) -> Iterator[Key]:
             cache="cutaway",
             name=path.parent.name,
             made=time_of(path),
-            factors={**document, **notes.factors},
+            factors={**document, "files": files} if files else document,
             sources=notes.sources,
             of=str(of or ""),
             part="model" if is_model else "piece",

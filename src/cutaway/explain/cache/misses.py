@@ -229,6 +229,9 @@ def _of_ours(kind: str, of: str, event: Any, folders: _Folders) -> Miss:
     if folder is None:
         return Miss(kind, (of,), name, "the cache that was asked is not there any more; give it as --cache")
     key = Key("cutaway", name, event.time, factors, part="model" if kind == "cutaway_model" else "piece")
+    own = next((one for one in folders.own_keys() if one.name == name), None)
+    if own is not None:  # it was stored after this miss, with the texts that were traced
+        key = replace(own, made=event.time)
     entries = [
         one for one in folders.own_keys() if one.part == key.part and one.made <= event.time and one.name != name
     ]
