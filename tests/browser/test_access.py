@@ -84,7 +84,8 @@ class TestKeys:
         for _ in range(4):  # each next step that changed the graph
             viewer.press("Shift+ArrowDown")
             viewer.settle()
-            expect(main.get_by_role("option", selected=True).first).to_be_visible()
+            steps = main.get_by_role("listbox", name="Stages and passes in order")
+            expect(steps.get_by_role("option", selected=True)).to_be_visible()
             seen.append(viewer.fragment)
         assert len(set(seen)) == 5
         viewer.press("Shift+ArrowUp")

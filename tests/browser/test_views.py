@@ -120,11 +120,11 @@ class TestGraph:
         viewer.open(f"{HOME}/graph/backbone/captured")
         drawn = viewer.main.get_by_role("tree").get_by_role("treeitem")
         expect(drawn.nth(10)).to_be_attached()
-        folded = drawn.count()
+        told = viewer.main.get_by_role("status").last
         viewer.main.get_by_role("button", name="Open all", exact=True).click()
-        expect(drawn.nth(3 * folded)).to_be_attached()
+        expect(told).to_contain_text("354 of 354 nodes drawn")
         viewer.main.get_by_role("button", name="Fold all").click()
-        expect(drawn.nth(folded)).not_to_be_attached()
+        expect(told).to_contain_text("in folded layers")
 
     def test_the_picture_has_something_in_it(self, viewer: Viewer) -> None:
         viewer.open(f"{HOME}/graph/backbone/captured")
