@@ -27,20 +27,8 @@ from in_vllm import IN_VLLM, ask_in_vllm  # noqa: E402
 
 PAGE = ROOT / "docs" / "debugging.md"
 BEGIN, END = "<!-- made by benchmarks/gallery.py -->", "<!-- end -->"
-SHOWN = (
-    "restricts",
-    "leaves",
-    "break",
-    "reason",
-    "outcome",
-    "part",
-    "pass",
-    "provider",
-    "kind",
-    "piece",
-    "layer",
-    "node",
-)
+SHOWN = ("differs", "break", "restricts", "leaves", "reason", "part", "pass", "provider", "kind", "piece", "kernel")
+SHOWN += ("layer", "node")
 WORDS = {"own": "the model's own", "none": "no fault"}
 
 
@@ -104,7 +92,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _named(facts: Mapping[str, str]) -> str:
     """What was named, in a line."""
-    shown = [f"{name} {_short(facts[name])}" for name in SHOWN if name in facts]
+    left_out = {"restricts", "leaves"} if "break" in facts else {"part"} if "provider" in facts else set[str]()
+    shown = [f"{name} {_short(facts[name])}" for name in SHOWN if name in facts and name not in left_out]
     if "outcome" in facts:
         return WORDS.get(facts["outcome"], facts["outcome"])
     return ", ".join(shown) or "nothing"
