@@ -32,7 +32,7 @@ class Part:
         if isinstance(found, shapes.Overview):
             return self._overview(found)
         if isinstance(found, shapes.Steps):
-            return shapes.Steps(found.compilation, [step for step in found.steps if self.has(step.selector)])
+            return msgspec.structs.replace(found, steps=[step for step in found.steps if self.has(step.selector)])
         if isinstance(found, shapes.Ways):
             pieces = {
                 root: kept
