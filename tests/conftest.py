@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "vllm"))
 pytest_plugins = ("run_fixtures",)  # recordings of the real vLLM, which tests of several folders look at
 NEEDS = ("torch", "vllm", "browser", "gpu")
+LAST = ("vllm", "browser", "explain")
 _scratch: list[str] = []
 
 # A machine that is busy with something else must not fail a property.
@@ -41,9 +42,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``tests/torch/...`` is marked ``torch``, and so on: folders say what a test needs."""
+    """``tests/torch/...`` is marked ``torch``, and so on: folders say what a test needs.
+
+    Folders whose tests wait for other processes come last: the real vLLM runs while the others are tested.
+    """
+    items.sort(key=lambda item: LAST.index(folder) + 1 if (folder := _folder(item)) in LAST else 0)
     for item in items:
-        if item.path.is_relative_to(HERE):
-            folder = item.path.relative_to(HERE).parts[0]
-            if folder in NEEDS:
-                item.add_marker(folder)
+        folder = _folder(item)
+        if folder in NEEDS:
+            item.add_marker(folder)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
