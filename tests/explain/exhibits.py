@@ -109,17 +109,17 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "wrong_provider", "a provider that is wrong for large batches only", "isolate",
         {"part": "^eager$", "piece": "^piece_04$", "range": "^9_16$", "provider": "^blocked$", "op": "halved"},
-        {"layer": "^Halved", "source": "halved", "node": "^(add|mul|halved)"}, shows=True,
+        {"layer": "^Halved", "source": "halved", "node": "^(add|mul|halved)"}, shows=True, is_slow=True,
     ),
     Fault(
         "wrong_lowering", "wrong code of Inductor's for an operator of one piece", "isolate",
         {"part": "^inductor$", "piece": "^piece_04$", "node": "^(tanh|mul)", "source": "tanh"},
-        {"kernel": "tanh", "layer": "^Decoder"},
+        {"kernel": "tanh", "layer": "^Decoder"}, is_slow=True,
     ),
     Fault(
         "donated_input", "an input that is overwritten as if it were donated", "isolate",
         {"part": "^passes$", "kind": "^overwritten$", "piece": "^piece_02$", "pass": "^reuse_inputs$"},
-        {"node": "^skip"},
+        {"node": "^skip"}, is_slow=True,
     ),
     Fault(
         "swapped_argument", "stitching that swaps two arguments of a piece", "isolate",
@@ -129,7 +129,7 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "stale_artifact", "a wrong artifact in the cache, under the right key", "isolate",
         {"part": "^caches$", "kind": "^stale artifact$", "piece": "^piece_04$"},
-        {"source": "tanh", "node": "^(tanh|mul)"}, fill={"GALLERY_FILL": "1"},
+        {"source": "tanh", "node": "^(tanh|mul)"}, fill={"GALLERY_FILL": "1"}, is_slow=True,
     ),
     Fault(
         "missing_factor", "a variable that is missing from the key of a pass", "isolate",
@@ -139,7 +139,7 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "kernel_crash", "a kernel that reads where there is no memory", "isolate",
         {"part": "^inductor$", "kind": "^crash$", "piece": "^piece_04$"},
-        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^Decoder"},
+        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^Decoder"}, is_slow=True,
     ),
     Fault(
         "nan_in_layer", "NaNs from one layer", "isolate",
