@@ -160,7 +160,9 @@ def test_interrupted_it_tells_what_it_knows_leaves_nothing_and_goes_on(program: 
     output = tmp_path / "o"
     command = [sys.executable, "-m", "cutaway.cli", "isolate", "--part-only"]
     arguments = [*LOSS, "--output", str(output), "--", *program, "passes", "sleep"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     search = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     journal = output / "trials.jsonl"
     until = time.monotonic() + 60
     while time.monotonic() < until and not (journal.exists() and len(journal.read_text().splitlines()) >= 2):
