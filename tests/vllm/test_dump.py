@@ -87,7 +87,7 @@ class TestWholeModel:
         assert re.search(
             r"^  s\d+ in \[2, ∞\], captured with 4096  from L\['input_ids'\]\.size\(\)\[0\]$", text, re.MULTILINE
         )
-        assert re.search(r"Eq\(s\d+, s\d+\)    at \S+:\d+$", text, re.MULTILINE)
+        assert re.search(r"Eq\(s\d+, s\d+\)    at \S+:\d+: \S.*$", text, re.MULTILINE)
 
     def test_execution_code_names_piece_layers_and_ranges_at_each_call(self, recorded: Finished) -> None:
         (code,) = codes(recorded, kind="execution_code")
