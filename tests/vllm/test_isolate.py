@@ -52,6 +52,7 @@ def _isolate(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_a_wrong_pass_of_a_plugin_is_found_at_its_rung(tmp_path: Path) -> None:
     sys.path.insert(0, str(ROOT / "demo"))
     from tiny_model import make_model  # noqa: PLC0415 - imports torch and transformers
