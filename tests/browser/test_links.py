@@ -13,9 +13,19 @@ STEP = "backbone/piece_02/range_1_16/post_grad.2.VllmIRLoweringPass"
 
 
 def as_seen(viewer: Viewer) -> dict[str, Any]:
-    """The text in view, what is selected and whether it is in view, what is open, and how far lists are scrolled."""
+    """What is seen once it has come to rest: code is coloured, and lists are measured, a little after they come."""
     viewer.settle()
-    viewer.page.wait_for_timeout(600)
+    seen: list[dict[str, Any]] = []
+    for _ in range(30):
+        viewer.page.wait_for_timeout(300)
+        seen.append(_seen(viewer))
+        if len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]:
+            break
+    return seen[-1]
+
+
+def _seen(viewer: Viewer) -> dict[str, Any]:
+    """The text in view, what is selected and whether it is in view, what is open, and how far lists are scrolled."""
     return viewer.page.evaluate(
         """() => { const main = document.querySelector('main');
           const inView = (one) => { const box = one.getBoundingClientRect();
