@@ -25,13 +25,20 @@ def as_seen(viewer: Viewer) -> dict[str, Any]:
 
 
 def _seen(viewer: Viewer) -> dict[str, Any]:
-    """The text in view, what is selected and whether it is in view, what is open, and how far lists are scrolled."""
+    """The text, what is selected and whether it is in view, what is open, and how far lists are scrolled.
+
+    Of code only how far it is scrolled: an editor has some lines more or less outside of what is in view.
+    """
     return viewer.page.evaluate(
         """() => { const main = document.querySelector('main');
           const inView = (one) => { const box = one.getBoundingClientRect();
             return box.bottom > 0 && box.top < innerHeight; };
+          const editors = [...main.querySelectorAll('.cm-editor')];
+          editors.forEach((one) => { one.style.visibility = 'hidden'; });
+          const text = main.innerText;
+          editors.forEach((one) => { one.style.visibility = ''; });
           return {
-            text: main.innerText.split('\\n').filter((line) => !line.endsWith(' ms')),
+            text: text.split('\\n').filter((line) => !line.endsWith(' ms')),
             lit: [...main.querySelectorAll('[role=option][aria-selected=true], .lit')].filter(inView)
               .map((one) => one.innerText),
             pressed: [...main.querySelectorAll('[aria-pressed=true]')].map((one) => one.innerText),
