@@ -7,6 +7,7 @@ import os
 import re
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,7 @@ class TestAnEdit:
 class TestSeveralProcesses:
     def test_compile_each_piece_exactly_once_and_share_the_work(self, tmp_path: Path) -> None:
         log = tmp_path / "log"
-        children = [start_child(_compile_slowly, tmp_path, log, 12) for _ in range(4)]
+        children = [start_child(_compile_several, tmp_path, log, 12, _until_all_compile(tmp_path, 4)) for _ in range(4)]
         for child in children:
             os.waitpid(child, 0)
         assert len(list(tmp_path.glob("fine-*"))) == 4
@@ -321,10 +322,10 @@ class TestSeveralProcesses:
 
     def test_take_over_from_one_that_is_killed_while_it_compiles(self, tmp_path: Path) -> None:
         log = tmp_path / "log"
-        child = start_child(_compile_slowly, tmp_path, log, 1, 60.0)
+        child = start_child(_compile_several, tmp_path, log, 1, _slowly(60.0))
         while not log.exists():
             time.sleep(0.01)
-        waiting = start_child(_compile_slowly, tmp_path, log, 1)
+        waiting = start_child(_compile_several, tmp_path, log, 1, _slowly(0.05))
         time.sleep(0.1)
         kill(child)
         os.waitpid(waiting, 0)
@@ -348,12 +349,28 @@ class TestSeveralProcesses:
         assert all(torch.equal(run(one), X * (index + 3)) for index, one in enumerate(built))
 
 
-def _compile_slowly(root: Path, log: Path, number: int, seconds: float = 0.05) -> None:
-    one = cached(root / "cache", SourceCompiler(log, before=lambda task: time.sleep(seconds)))
+def _compile_several(root: Path, log: Path, number: int, before: Callable[[Task], Any]) -> None:
+    one = cached(root / "cache", SourceCompiler(log, before=before))
     built = one.compile(*several(number))
     assert all(torch.equal(run(piece), X * (index + 3)) for index, piece in enumerate(built))
     assert one.counters.backend_compilations + one.counters.artifacts_loaded == number
     (root / f"fine-{os.getpid()}").touch()
+
+
+def _until_all_compile(root: Path, processes: int) -> Callable[[Task], None]:
+    """Each holds its first piece until every process has one, so that one that starts late finds work left."""
+
+    def wait(_task: Task) -> None:
+        (root / f"compiles-{os.getpid()}").touch()
+        until = time.monotonic() + 60
+        while len(list(root.glob("compiles-*"))) < processes and time.monotonic() < until:
+            time.sleep(0.01)
+
+    return wait
+
+
+def _slowly(seconds: float) -> Callable[[Task], None]:
+    return lambda _task: time.sleep(seconds)
 
 
 def _compile_many(root: Path, log: Path, form: str) -> None:
