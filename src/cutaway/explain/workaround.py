@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from cutaway.explain.vllm_passes import VLLM_PASSES
+
 _VLLM: Mapping[str, str] = MappingProxyType(
     {
         "cuda_graphs": "-cc.cudagraph_mode=NONE",
@@ -37,36 +39,6 @@ _TORCH: Mapping[str, str] = MappingProxyType(
 )
 _BY_COMPILER = {"vllm": _VLLM, "cutaway": _OURS, "torch": _TORCH}
 
-FLAGS_OF_PASSES: Mapping[str, str] = MappingProxyType(
-    {
-        "NoOpEliminationPass": "eliminate_noops",
-        "RMSNormQuantFusionPass": "fuse_norm_quant",
-        "ActivationQuantFusionPass": "fuse_act_quant",
-        "AttnQuantFusionPass": "fuse_attn_quant",
-        "MLAAttnQuantFusionPass": "fuse_attn_quant",
-        "AllReduceFusionPass": "fuse_allreduce_rms",
-        "QKNormRoPEFusionPass": "enable_qk_norm_rope_fusion",
-        "RopeKVCacheFusionPass": "fuse_rope_kvcache",
-        "MLARoPEKVCacheCatFusionPass": "fuse_rope_kvcache_cat_mla",
-        "QkNormRopeKvCacheFusionPass": "fuse_qk_norm_rope_kvcache",
-        "MLADualRMSNormFusionPass": "fuse_mla_dual_rms_norm",
-        "RocmAiterAllReduceFusionPass": "fuse_allreduce_rms",
-        "RocmAiterRMSNormQuantFusionPass": "fuse_norm_quant",
-        "RocmAiterSiluMulFp8GroupQuantFusionPass": "fuse_act_quant",
-        "RocmAiterTritonAddRMSNormPadFusionPass": "fuse_act_padding",
-    }
-)
-"""vLLM's pass -> the field of its ``pass_config`` that turns it on."""
-
-WITHOUT_FLAG = frozenset(
-    {
-        "AddRMSNormFusionPass", "FixFunctionalizationPass", "PostCleanupPass", "RMSNormReshapeFusionPass",
-        "ScatterSplitReplacementPass", "SplitCoalescingPass", "UnsafeCloneEliminationPass",
-        "VllmIRInplaceFunctionalizationPass", "VllmIRLoweringPass",
-    }
-)  # fmt: skip
-"""vLLM's passes that are needed, or go with others: none has a flag of its own."""
-
 
 def workaround(compilers: tuple[str, ...], part: str, pass_name: str | None = None, op: str | None = None) -> str:
     """What to set, in one line.
@@ -88,12 +60,12 @@ def _one(compiler: str, part: str, pass_name: str | None, op: str | None) -> str
     if compiler == "cutaway" and op and name:
         return f'ir_priority={{"{name}": ["native"]}}'
     if part == "passes" and pass_name and compiler == "vllm":
-        flag = FLAGS_OF_PASSES.get(pass_name)
-        if pass_name in WITHOUT_FLAG:
-            return f"-cc.backend=eager (vLLM has no flag for {pass_name} alone)"
-        if flag is None:
+        known = VLLM_PASSES.get(pass_name)
+        if known is None:
             return f"leave the pass {pass_name} out (it is none of vLLM's own)"
-        return f"-cc.pass_config.{flag}=False"
+        if known.switch is None:
+            return f"-cc.backend=eager (vLLM has no flag for {pass_name} alone)"
+        return f"-cc.pass_config.{known.switch}=False"
     if part == "passes" and pass_name and compiler == "cutaway":
         return f"CUTAWAY_OFF=pass:{pass_name}"
     return _BY_COMPILER[compiler][part]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cutaway.explain.trial import PARTS
-from cutaway.explain.workaround import FLAGS_OF_PASSES, WITHOUT_FLAG, workaround
+from cutaway.explain.vllm_passes import VLLM_PASSES
+from cutaway.explain.workaround import workaround
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -40,14 +41,17 @@ def test_one_for_each_compiler_that_it_may_be() -> None:
     assert both == "VLLM_DISABLE_COMPILE_CACHE=1 or CUTAWAY_DISABLE_CACHE=1"
 
 
-def test_the_names_are_vllms() -> None:
+def test_the_passes_are_vllms() -> None:
     """Read, not imported: importing vLLM takes longer than all tests here."""
     found = find_spec("vllm")
     if found is None or found.origin is None:
         pytest.skip("vLLM is not installed")
     root = Path(found.origin).parent
     config = (root / "config" / "compilation.py").read_text()
-    assert [flag for flag in FLAGS_OF_PASSES.values() if f"\n    {flag}: bool" not in config] == []
-    sources = "\n".join(path.read_text() for path in (root / "compilation" / "passes").rglob("*.py"))
-    classes = set(re.findall(r"^class (\w+)", sources, re.MULTILINE))
-    assert {*FLAGS_OF_PASSES, *WITHOUT_FLAG} <= classes
+    flags = {flag for known in VLLM_PASSES.values() for flag in known.flags}
+    assert [flag for flag in flags if f"\n    {flag}: bool" not in config] == []
+    sources = {path: path.read_text() for path in (root / "compilation" / "passes").rglob("*.py")}
+    classes = {name for text in sources.values() for name in re.findall(r"^class (\w+)", text, re.MULTILINE)}
+    assert set(VLLM_PASSES) <= classes
+    made = set(re.findall(r"(\w+Pass)\(config\)", sources[root / "compilation" / "passes" / "pass_manager.py"]))
+    assert made <= set(VLLM_PASSES)

@@ -10,31 +10,12 @@ from cutaway.dump.compilation import Compilation
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import PassRan
 from cutaway.explain.patterns.graphs import plain_name
+from cutaway.explain.vllm_passes import VLLM_PASSES
 
 Where = tuple[str, str | None, str | None]
 """Compilation, piece, range."""
 
-#: Passes of vLLM 0.32 -> the flags of its pass configuration that make them (one is enough), and the devices that can.
-VLLM_PASSES: dict[str, tuple[tuple[str, ...], str]] = {
-    "NoOpEliminationPass": (("eliminate_noops",), ""),
-    "AddRMSNormFusionPass": (("fuse_allreduce_rms", "fuse_norm_quant", "fuse_act_padding"), "CUDA, ROCm or XPU"),
-    "RMSNormReshapeFusionPass": (("fuse_allreduce_rms", "fuse_norm_quant", "fuse_act_padding"), "CUDA, ROCm or XPU"),
-    "AllReduceFusionPass": (("fuse_allreduce_rms",), "CUDA"),
-    "RMSNormQuantFusionPass": (("fuse_norm_quant",), "CUDA, ROCm or XPU"),
-    "ActivationQuantFusionPass": (("fuse_act_quant",), "CUDA, ROCm or XPU"),
-    "SplitCoalescingPass": (
-        ("fuse_qk_norm_rope_kvcache", "fuse_rope_kvcache", "enable_qk_norm_rope_fusion"), "CUDA, ROCm or XPU"
-    ),
-    "ScatterSplitReplacementPass": (("fuse_qk_norm_rope_kvcache", "fuse_rope_kvcache"), "CUDA or ROCm"),
-    "QkNormRopeKvCacheFusionPass": (("fuse_qk_norm_rope_kvcache",), "CUDA or ROCm"),
-    "RopeKVCacheFusionPass": (("fuse_rope_kvcache",), "CUDA or ROCm"),
-    "MLARoPEKVCacheCatFusionPass": (("fuse_rope_kvcache_cat_mla",), "CUDA or ROCm"),
-    "AttnQuantFusionPass": (("fuse_attn_quant",), "CUDA or ROCm"),
-    "MLAAttnQuantFusionPass": (("fuse_attn_quant",), "CUDA or ROCm"),
-    "QKNormRoPEFusionPass": (("enable_qk_norm_rope_fusion",), "CUDA, ROCm or XPU"),
-}  # fmt: skip
 NOT_CONFIGURED = "no pass of that name was configured"
-_TRANSFORMERS_ONLY = ("AddRMSNormFusionPass", "RMSNormReshapeFusionPass")
 
 
 @dataclass(frozen=True)
@@ -88,9 +69,8 @@ def passes_of(dump: Dump) -> History:
     """All passes of a dump, and those of its engine that did not run."""
     ran = [each for compilation in dump for each in compilation.passes]
     known = {plain_name(each.pass_name or "") for each in ran}
-    never = (
-        {name: _why_never(name, dump) for name in VLLM_PASSES if plain_name(name) not in known} if _vllm(dump) else {}
-    )
+    unseen = [name for name in VLLM_PASSES if plain_name(name) not in known]
+    never = {name: _why_never(name, dump) for name in unseen} if vllm_passes(dump) else {}
     off = [part.removeprefix("pass:") for part in _off(dump) if part.startswith("pass:")]
     never |= {name: f"it was switched off: off=['pass:{name}']" for name in off}
     return History(_gathered(ran), never={name: why for name, why in never.items() if why})
@@ -157,31 +137,25 @@ def _why_not_here(
 
 def _why_never(name: str, dump: Dump) -> str:
     """Why vLLM does not make a pass of its own; empty when that is not known."""
-    known = next((known for known in VLLM_PASSES if plain_name(known) == plain_name(name)), None)
-    config = _vllm(dump)
+    known = next((VLLM_PASSES[one] for one in VLLM_PASSES if plain_name(one) == plain_name(name)), None)
+    config = vllm_passes(dump)
     if known is None or config is None:
         return ""
-    flags, devices = VLLM_PASSES[known]
-    values = {flag: config.get(flag) for flag in flags if flag in config}
+    values = {flag: config.get(flag) for flag in known.flags if flag in config}
     if values and not any(values.values()):
         said = " and ".join(f"pass_config.{flag}={value}" for flag, value in values.items())
         return f"{said}: vLLM does not make it"
-    if known in _TRANSFORMERS_ONLY:
-        return "vLLM makes it for models of the Transformers backend only"
-    return f"vLLM makes it on {devices} only" if devices else ""
+    if known.backend:
+        return f"vLLM makes it for models of the {known.backend} backend only"
+    return f"vLLM makes it on {known.devices} only" if known.devices else ""
 
 
-def _vllm(dump: Dump) -> dict[str, Any] | None:
-    """vLLM's pass configuration, when the dump is of vLLM."""
+def vllm_passes(dump: Dump) -> dict[str, Any] | None:
+    """vLLM's pass configuration; None when the dump is not of vLLM."""
     found: Any = dump.context
     for key in ("configuration", "vllm", "compilation_config", "pass_config"):
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else None
-
-
-def vllm_passes(dump: Dump) -> dict[str, Any] | None:
-    """vLLM's pass configuration, as the child takes it; None when the dump is not of vLLM."""
-    return _vllm(dump)
 
 
 def _off(dump: Dump) -> list[str]:
