@@ -5,8 +5,10 @@
       DumpError        a dump cannot be read: missing, torn, changed, or it points outside itself
         SchemaError    it was made by a newer Cutaway
         SelectorError  a selector names nothing in this dump, or more than one thing
-      ReplayError      a graph of a dump cannot be run again here, or not compared with another
-      ExplainError     a question about a compile cannot be answered here, such as of a pattern that cannot be imported
+      DetailedError    one behind which stands what another process printed
+        ReplayError    a graph of a dump cannot be run again here, or not compared with another
+        IsolateError   the search for a fault cannot begin, or not go on
+        ExplainError   a question about a compile cannot be answered here, such as of a pattern that cannot be imported
       UsageError       the call makes no sense as it stands: no program to run, options that clash
       OpError          an op or one of its implementations cannot be registered, found or used as asked
         NotInplaceError  an op has no overload that may write to its activations
@@ -82,8 +84,8 @@ class SelectorError(DumpError):
         self.candidates = candidates
 
 
-class ReplayError(CutawayError):
-    """A graph of a dump cannot be run again here, or not be compared with another.
+class DetailedError(CutawayError):
+    """One behind which stands what another process printed.
 
     Args:
         what, why, cure: as in `CutawayError`.
@@ -95,30 +97,16 @@ class ReplayError(CutawayError):
         self.details = details
 
 
-class IsolateError(CutawayError):
-    """The search for a fault cannot begin, or not go on.
-
-    Args:
-        what, why, cure: as in `CutawayError`.
-        details: what the program printed last; empty when there is nothing more to say.
-    """
-
-    def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:
-        super().__init__(what, why, cure)
-        self.details = details
+class ReplayError(DetailedError):
+    """A graph of a dump cannot be run again here, or not be compared with another."""
 
 
-class ExplainError(CutawayError):
-    """A question about a compile cannot be answered here.
+class IsolateError(DetailedError):
+    """The search for a fault cannot begin, or not go on."""
 
-    Args:
-        what, why, cure: as in `CutawayError`.
-        details: what the process printed that tried, such as a traceback; empty when there is nothing more to say.
-    """
 
-    def __init__(self, what: str, why: str = "", cure: str = "", details: str = "") -> None:
-        super().__init__(what, why, cure)
-        self.details = details
+class ExplainError(DetailedError):
+    """A question about a compile cannot be answered here."""
 
 
 class UsageError(CutawayError):

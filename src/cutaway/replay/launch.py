@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from contextlib import suppress
-from pathlib import Path
-
-import msgspec
-
 from cutaway.errors import ReplayError
+from cutaway.replay.ask import ask
 from cutaway.replay.job import Answer, Job, Problem
 
 LIMIT = 600.0
 """Seconds after which a replay is stopped."""
-
-_OURS = ("CUTAWAY", "VLLM_DEBUG_DUMP_PATH", "TORCH_TRACE", "TORCH_LOGS")
-_LAST_LINES = 30
 
 
 def launch(job: Job, limit: float = LIMIT) -> Answer:
@@ -32,45 +20,21 @@ def launch(job: Job, limit: float = LIMIT) -> Answer:
     Raises:
         ReplayError: it cannot be done, or took too long.
     """
-    with tempfile.TemporaryDirectory(prefix="cutaway-replay-") as folder:
-        asked, answered, said = (Path(folder) / name for name in ("job.json", "answer.json", "output.txt"))
-        asked.write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", "cutaway.replay.child", str(asked), str(answered)]
-        with said.open("wb") as output:
-            code = _run(command, output.fileno(), limit)
-        printed = "\n".join(said.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:])
-        if code is None:
-            raise ReplayError(
-                f"the replay took longer than {limit:g} seconds, and was stopped",
-                "large sizes, slow operators or a graph that never ends",
-                "give smaller sizes with --size, or more time with --timeout",
-                printed,
-            )
-        try:
-            answer = msgspec.json.decode(answered.read_bytes(), type=Answer)
-        except (OSError, msgspec.DecodeError, RecursionError) as error:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            cure = "run the raw file by itself with python to see more"
-            raise ReplayError("the process that replays ended before it had answered", how, cure, printed) from error
-    if answer.problem is not None:
-        raise _explained(answer.problem, job, printed)
-    return answer
-
-
-def _run(command: list[str], output: int, limit: float) -> int | None:
-    """The exit code; None when it was stopped."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    child = subprocess.Popen(
-        command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-    )
-    try:
-        return child.wait(limit)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        with suppress(OSError):  # it, and whatever it has started
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    asked = ask("cutaway.replay.child", job, Answer, limit)
+    if asked.stopped:
+        raise ReplayError(
+            f"the replay took longer than {limit:g} seconds, and was stopped",
+            "large sizes, slow operators or a graph that never ends",
+            "give smaller sizes with --size, or more time with --timeout",
+            asked.printed,
+        )
+    if asked.answer is None:
+        cure = "run the raw file by itself with python to see more"
+        what = "the process that replays ended before it had answered"
+        raise ReplayError(what, asked.why, cure, asked.printed) from asked.error
+    if asked.answer.problem is not None:
+        raise _explained(asked.answer.problem, job, asked.printed)
+    return asked.answer
 
 
 def _explained(problem: Problem, job: Job, printed: str) -> ReplayError:
