@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
-from cutaway.errors import CutawayError
+from cutaway.errors import CutawayError, DetailedError
 
 __all__ = ["COMMANDS", "main", "make_app"]
 
@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(arguments, prog_name="cutaway", standalone_mode=False)
         sys.stdout.flush()
     except CutawayError as error:
+        if isinstance(error, DetailedError) and error.details:
+            sys.stderr.write(printable(error.details.rstrip()) + "\n")
         complain(str(error))
         return BAD_USE
     except typer.TyperException as error:

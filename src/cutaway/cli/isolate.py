@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from cutaway.cli.output import FINDING, INTERRUPTED, printable, write_json
-from cutaway.errors import IsolateError, UsageError
+from cutaway.errors import UsageError
 from cutaway.explain.command import VLLM, Asked, run_command
 from cutaway.explain.isolate import FOLDER
 from cutaway.explain.verdict import Verdict
@@ -107,12 +107,7 @@ def isolate(
         timeout, not part_only,
     )  # fmt: skip
     with _terminated_like_interrupted():
-        try:
-            verdict = run_command(asked, Path(output).absolute(), resume, budget, _resume(output), sys.stderr)
-        except IsolateError as error:
-            if error.details:
-                sys.stderr.write(printable(error.details.rstrip()) + "\n")
-            raise
+        verdict = run_command(asked, Path(output).absolute(), resume, budget, _resume(output), sys.stderr)
     _tell(verdict, as_json)
     if verdict.stopped == "interrupted":
         return INTERRUPTED

@@ -13,7 +13,7 @@ from cutaway.cli.output import BAD_USE, FINDING, printable, write_json, write_li
 from cutaway.cli.replay_json import replay_json
 from cutaway.cli.replay_text import replay_lines
 from cutaway.dump import load
-from cutaway.errors import ReplayError, UsageError
+from cutaway.errors import UsageError
 from cutaway.record.limits import parse_bytes
 from cutaway.replay import Options, Subject
 from cutaway.replay import replay as replay_graph
@@ -92,12 +92,7 @@ def replay(
     reference = reference_of(subject, against)
     _say(subject, reference)
     options = Options(inputs, seed, parse_sizes(sizes or []), rtol, atol, held, timeout)
-    try:
-        found = replay_graph(subject, reference, options)
-    except ReplayError as error:
-        if error.details:
-            sys.stderr.write(printable(error.details.rstrip()) + "\n")
-        raise
+    found = replay_graph(subject, reference, options)
     if as_json:
         write_json(replay_json(found))
     else:

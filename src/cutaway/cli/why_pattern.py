@@ -12,7 +12,7 @@ from cutaway.cli.output import FINDING, printable, write_json, write_lines
 from cutaway.cli.why_pattern_json import passes_json, pattern_json
 from cutaway.cli.why_pattern_text import passes_lines, pattern_lines
 from cutaway.dump import load
-from cutaway.errors import ExplainError, UsageError
+from cutaway.errors import UsageError
 from cutaway.explain.patterns import explain_pattern, passes_of
 from cutaway.explain.patterns.launch import LIMIT
 
@@ -75,12 +75,7 @@ def pattern(
         sys.stderr.write(f"cutaway: imported in a process of its own: {names}; the dump's graphs are only read\n")
         sys.stderr.flush()
 
-    try:
-        found = explain_pattern(dump, asked, at, timeout, say)
-    except ExplainError as error:
-        if error.details:
-            sys.stderr.write(printable(error.details.rstrip()) + "\n")
-        raise
+    found = explain_pattern(dump, asked, at, timeout, say)
     if as_json:
         write_json(pattern_json(found))
     else:
