@@ -10,6 +10,8 @@ from cutaway.dump.compare import (
     CompilationPair,
     Compiled,
     Course,
+    Figures,
+    FiguresPair,
     PieceGroup,
     Setting,
     Span,
@@ -51,6 +53,7 @@ def _compilation(pair: CompilationPair) -> Shape:
         "ranges": [{"a": each.a, "b": each.b} for each in pair.ranges],
         "whole": _compiled(pair.whole),
         "pieces": [_group(group) for group in pair.pieces],
+        "figures": [_figures(each) for each in pair.figures],
     }
 
 
@@ -64,6 +67,19 @@ def _group(group: PieceGroup) -> Shape:
         "whole": _course(group.whole),
         "compiled": [_compiled(each) for each in group.compiled],
     }
+
+
+def _figures(pair: FiguresPair) -> Shape:
+    ranges = {"range_a": pair.ranges.a, "range_b": pair.ranges.b}
+    pieces = {"pieces_a": pair.pieces_a, "pieces_b": pair.pieces_b}
+    return {**pieces, **ranges, "a": _figures_of(pair.a), "b": _figures_of(pair.b), "notable": pair.notable}
+
+
+def _figures_of(figures: Figures | None) -> Shape | None:
+    if figures is None:
+        return None
+    times = {"seconds": figures.seconds, "by_piece": figures.by_piece}
+    return {"nodes": figures.nodes, "kernels": figures.kernels, **times}
 
 
 def _compiled(compiled: Compiled) -> Shape:

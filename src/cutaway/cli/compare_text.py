@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from cutaway.cli.compare_figures import figures_lines
 from cutaway.cli.compare_table import table_lines
+from cutaway.cli.compare_words import pieces_text, range_text, some_text
 from cutaway.cli.output import Styled, aligned
 from cutaway.dump import Compilation
 from cutaway.dump.compare import (
@@ -20,7 +22,7 @@ from cutaway.dump.compare import (
     by_size,
     difference,
 )
-from cutaway.dump.compare.verdict import FEW, counted, differs, few, ranges_text, verdict
+from cutaway.dump.compare.verdict import counted, differs, few, ranges_text, verdict
 
 Line = list[Styled]
 
@@ -40,6 +42,7 @@ def comparison_lines(found: Comparison, names: tuple[str, str], everything: bool
     yield [(verdict(found), "bold" if not found.differs() else "bold red")]
     yield []
     yield from table_lines(found, everything)
+    yield from figures_lines(found, everything)
     for pair in found.compilations:
         yield []
         yield from _compilation(pair, everything)
@@ -77,7 +80,7 @@ def _compilation(pair: CompilationPair, everything: bool) -> Iterator[Line]:
         a, b = ([name for group in same for name in getattr(group, side)] for side in "ab")
         texts = {text for group in same for each in group.compiled for text in each.texts.a.kernels.values()}
         kernels = f", {counted(len(texts), 'kernel')}" if texts else ""
-        yield [(f"  {_pieces(a, b)}: the same graphs and code{kernels}", "")]
+        yield [(f"  {pieces_text(a, b)}: the same graphs and code{kernels}", "")]
     for group in pair.pieces:
         if group not in same:
             yield from _group_lines(group, everything)
@@ -115,9 +118,9 @@ def _range_lines(pair: CompilationPair) -> Iterator[Line]:
 
 def _group_lines(group: PieceGroup, everything: bool) -> Iterator[Line]:
     if not group.a or not group.b:
-        yield [(f"  {_pieces(group.a or group.b, ())}: only in {'B' if group.b else 'A'}", "red")]
+        yield [(f"  {pieces_text(group.a or group.b, ())}: only in {'B' if group.b else 'A'}", "red")]
         return
-    yield [(f"  {_pieces(group.a, group.b)}:", "")]
+    yield [(f"  {pieces_text(group.a, group.b)}:", "")]
     told: set[tuple[str | None, str | None]] = set()
     yield from _spans(group.whole, "    ", everything, told)
     alike: dict[str, list[str]] = {}
@@ -126,7 +129,7 @@ def _group_lines(group: PieceGroup, everything: bool) -> Iterator[Line]:
         if each.course.same and each.texts.same and not everything:
             continue
         said = [*_spans(each.course, "      ", everything, set(told)), *_text_lines(each)]
-        alike.setdefault(repr(said), []).append(_range(each))
+        alike.setdefault(repr(said), []).append(range_text(each.ranges))
         lines[repr(said)] = said
     for key, names in alike.items():
         yield [(f"    for {', '.join(names)}:", "")]
@@ -136,7 +139,7 @@ def _group_lines(group: PieceGroup, everything: bool) -> Iterator[Line]:
 def _course_lines(what: str, compiled: Compiled, everything: bool) -> Iterator[Line]:
     if compiled.course.pairs and compiled.course.same and compiled.texts.same and not everything:
         names = [pair.name for pair in compiled.course.pairs if not (pair.b or pair.a or _NOTHING).is_pass]
-        yield [(f"  {what}: the same ({_some(names)})", "")]
+        yield [(f"  {what}: the same ({some_text(names)})", "")]
     elif compiled.course.pairs:
         yield [(f"  {what}:", "")]
         yield from _spans(compiled.course, "    ", everything, set())
@@ -162,7 +165,7 @@ def _spans(course: Course, indent: str, everything: bool, told: set[tuple[str | 
     for side, only in (("A", course.only_a), ("B", course.only_b)):
         idle = [step.name for step in only if not step.changed]
         if idle:
-            yield [(f"{indent}only in {side}, and idle: {_some(idle)}", "dim")]
+            yield [(f"{indent}only in {side}, and idle: {some_text(idle)}", "dim")]
     for pair in course.differently_changed:
         who = "A" if pair.a and pair.a.changed else "B"
         yield [(f"{indent}{pair.name} changed the graph in {who} only", "")]
@@ -200,24 +203,8 @@ def _text_lines(compiled: Compiled) -> Iterator[Line]:
         return
     for side, only in (("A", texts.only_a), ("B", texts.only_b)):
         if only:
-            yield [(f"{indent}kernels only in {side}: {_some(only)}", "")]
+            yield [(f"{indent}kernels only in {side}: {some_text(only)}", "")]
     if not texts.only_a and not texts.only_b and texts.a.wrapper != texts.b.wrapper:
         yield [(f"{indent}the same kernels, called by other code", "")]
     if texts.unread:
-        yield [(f"{indent}not in the dump: {_some(texts.unread)}", "yellow")]
-
-
-def _range(compiled: Compiled) -> str:
-    a, b = compiled.ranges.a, compiled.ranges.b
-    return (a or "all sizes") if a == b else f"{a} | {b}"
-
-
-def _pieces(a: Sequence[str], b: Sequence[str]) -> str:
-    """Names of pieces; in both runs where they differ."""
-    ours, theirs = few(a), few(b)
-    return ours if not b or ours == theirs else f"{ours} | {theirs}"
-
-
-def _some(names: Sequence[str], most: int = FEW) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+        yield [(f"{indent}not in the dump: {some_text(texts.unread)}", "yellow")]

@@ -360,6 +360,84 @@ class TestRuns:
         assert difference(span.both).startswith("differs, but in what cannot be told")
 
 
+class TestFigures:
+    """Nodes, kernels and compile times side by side."""
+
+    def timed(self, folder: Path, seconds: dict[tuple[str, str], float], whole: dict[str, Any]) -> Dump:
+        """A dump of three pieces, two of them equal, in which these have these compile times."""
+        maker = DumpMaker(folder)
+        maker.compilation("backbone")
+        tables = [piece(0, lowered=True), piece(0), piece(1)]
+        for number, table in enumerate(tables):
+            maker.snapshot(f"backbone/piece_{number:02d}/piece", "piece", table, f"backbone/{number}")
+        for name, compile_range in seconds:
+            here, table = f"backbone/{name}/range_{compile_range}", tables[int(name[-2:])]
+            maker.snapshot(f"{here}/post_grad", "post_grad", table, here, phase="inference")
+            maker.code(f"{here}/kernels/cpp_{name}", "kernel", f"{here}.cpp", f"void {name}();\n")
+        for (name, compile_range), value in seconds.items():
+            place = {"piece": name, "range": compile_range}
+            maker.event("metric", "backbone", kind="compile_time", values={"seconds": value}, **place)
+        maker.event("metric", "backbone", kind="compile_time", values=whole, piece=None, range=None)
+        maker.end("backbone")
+        maker.end()
+        return load(folder)
+
+    def test_of_ranges_and_of_equal_pieces_together(self, tmp_path: Path) -> None:
+        names = ("piece_00", "piece_01", "piece_02")
+        a = self.timed(tmp_path / "a", dict.fromkeys(((name, "1_8") for name in names), 1.0), {"seconds": 4.0})
+        times = {(name, sizes): 0.5 for sizes in ("1_8", "9_16") for name in names}
+        b = self.timed(tmp_path / "b", times | {("piece_01", "1_8"): 3.0}, {"seconds": 6.0})
+        (pair,) = compare(a, b).compilations
+        assert all(len(group.a) == len(group.b) for group in pair.pieces)
+        found = [
+            (
+                *(each.pieces_a, each.pieces_b, each.ranges.a, each.ranges.b, each.notable),
+                *(side and (side.nodes, side.kernels, side.seconds) for side in (each.a, each.b)),
+            )
+            for each in pair.figures
+        ]
+        equal = ("piece_01", "piece_02")
+        nodes = [len(piece(0, lowered=lowered)["nodes"]) for lowered in (True, False)]
+        both = sum(nodes)
+        assert found == [
+            ((), (), None, None, True, (both, 2, 4.0), (2 * both, 4, 6.0)),
+            ((), (), "1_8", "1_8", False, (both, 2, 3.0), (both, 2, 4.0)),
+            ((), (), None, "9_16", True, None, (both, 2, 1.5)),
+            (("piece_00",), ("piece_00",), "1_8", "1_8", True, (nodes[0], 1, 1.0), (nodes[0], 1, 0.5)),
+            (("piece_00",), ("piece_00",), None, "9_16", True, None, (nodes[0], 1, 0.5)),
+            (equal, equal, "1_8", "1_8", True, (nodes[1], 1, 2.0), (nodes[1], 1, 3.5)),
+            (equal, equal, None, "9_16", True, None, (nodes[1], 1, 1.0)),
+        ]
+
+    @pytest.mark.parametrize(
+        ("values", "seconds"),
+        [
+            ({"entire_frame_compile_time_s": 2.5}, 2.5),
+            ({"seconds": 4.0, "entire_frame_compile_time_s": 2.5}, 4.0),
+            ({"seconds": "4"}, 1.5),
+            ({"seconds": True}, 1.5),
+            ({"seconds": -1}, 1.5),
+            ({}, 1.5),
+        ],
+        ids=["torch", "engine", "text", "bool", "negative", "pieces"],
+    )
+    def test_of_a_whole_compilation(self, tmp_path: Path, values: dict[str, Any], seconds: float) -> None:
+        """As the engine says it, or torch; else its pieces together."""
+        dump = self.timed(tmp_path / "a", {("piece_00", "1_8"): 0.5, ("piece_01", "1_8"): 1.0}, values)
+        found = compare(dump, dump)
+        whole = found.compilations[0].figures[0]
+        assert (whole.a and whole.a.seconds, whole.notable) == (seconds, False)
+        assert [(total.a, total.b) for total in found.totals if not total.counts] == [(seconds, seconds)]
+
+    @pytest.mark.parametrize(
+        ("a", "b", "notable"),
+        [(1.0, 1.4, False), (0.1, 0.5, False), (0.1, 0.7, True), (10.0, 14.0, False), (10.0, 16.0, True)],
+    )
+    def test_times_that_say_something(self, tmp_path: Path, a: float, b: float, notable: bool) -> None:
+        dumps = [self.timed(tmp_path / str(i), {("piece_00", "1_8"): seconds}, {}) for i, seconds in enumerate((a, b))]
+        assert [each.notable for each in compare(*dumps).compilations[0].figures] == [notable] * 3
+
+
 @pytest.mark.parametrize(
     ("a", "b", "same"),
     [

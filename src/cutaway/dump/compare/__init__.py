@@ -14,6 +14,7 @@ from __future__ import annotations
 from cutaway.dump.compare.compilations import CompilationPair, Compiled, PieceGroup
 from cutaway.dump.compare.course import Course, Span, Step, StepPair
 from cutaway.dump.compare.difference import difference
+from cutaway.dump.compare.figures import Figures, FiguresPair
 from cutaway.dump.compare.pieces import RangePair, by_size
 from cutaway.dump.compare.ranks import RankGroup, Ranks, compare_ranks, compare_runs
 from cutaway.dump.compare.result import KINDS, Comparison, Kind, compare
@@ -27,6 +28,8 @@ __all__ = [
     "CompilationPair",
     "Compiled",
     "Course",
+    "Figures",
+    "FiguresPair",
     "Kind",
     "PieceGroup",
     "RangePair",

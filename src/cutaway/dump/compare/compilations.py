@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from cutaway.dump.compare.course import Course, Step, compare_steps, steps_of
-from cutaway.dump.compare.pieces import RangePair, by_size, match_pieces, match_ranges
+from cutaway.dump.compare.course import Course, compare_steps
+from cutaway.dump.compare.figures import FiguresPair
+from cutaway.dump.compare.parts import Parts
+from cutaway.dump.compare.pieces import RangePair, match_pieces, match_ranges
 from cutaway.dump.compare.texts import TextPair, TextReader, compare_texts
 from cutaway.dump.compilation import Compilation, Piece
-from cutaway.dump.compilation import Step as AnyStep
-from cutaway.dump.snapshot import Code
-
-Place = tuple[str | None, str | None]
-"""Piece and range."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +67,23 @@ class PieceGroup:
 
 @dataclass(frozen=True)
 class CompilationPair:
-    """A compilation of either run; None where one has no such compilation."""
+    """A compilation of either run; None where one has no such compilation.
+
+    Attributes:
+        a, b: the compilations.
+        whole: the graph before it was split, or all of it when it was not.
+        ranges: which range of one run is compared with which of the other.
+        pieces: those that are equal together.
+        figures: what compiling came to: all of it, then each range, then each range of each piece. Pieces that are
+            equal are told together, and their nodes and kernels count once.
+    """
 
     a: Compilation | None
     b: Compilation | None
     whole: Compiled
     ranges: tuple[RangePair, ...] = ()
     pieces: tuple[PieceGroup, ...] = ()
+    figures: tuple[FiguresPair, ...] = ()
 
     @property
     def name(self) -> str:
@@ -140,16 +147,22 @@ class Comparer:
         """Two compilations, or one that has no counterpart."""
         ours, theirs = Parts(a), Parts(b)
         whole = self._compare((ours, theirs), (None, None), RangePair(None, None))
+        all_of_it = FiguresPair(RangePair(None, None), ours.figures if a else None, theirs.figures if b else None)
         if a is None or b is None:
-            return CompilationPair(a, b, whole)
+            return CompilationPair(a, b, whole, figures=(all_of_it,))
         ranges = match_ranges(ours.ranges, theirs.ranges)
         groups: dict[object, PieceGroup] = {}
-        for one, other in match_pieces(a, b, (self._texts_of(ours), self._texts_of(theirs))):
+        matched = match_pieces(a, b, (self._texts_of(ours), self._texts_of(theirs)))
+        for one, other in matched:
             group = self._group((ours, theirs), one, other, ranges)
             key = (bool(group.a), bool(group.b), group.only_a, group.only_b, id(group.whole), *map(id, group.compiled))
             before = groups.get(key)
             groups[key] = group if before is None else replace(group, a=before.a + group.a, b=before.b + group.b)
-        return CompilationPair(a, b, whole, tuple(ranges), tuple(groups.values()))
+        figures = [all_of_it, *_figures((ours, theirs), (ours.pieces, theirs.pieces), ranges)]
+        for names in _equal(matched):
+            several = _figures((ours, theirs), names, ranges)
+            figures += [replace(each, pieces_a=names[0], pieces_b=names[1]) for each in several]
+        return CompilationPair(a, b, whole, tuple(ranges), tuple(groups.values()), tuple(figures))
 
     def _texts_of(self, parts: Parts) -> Callable[[Piece], frozenset[str]]:
         def texts(piece: Piece) -> frozenset[str]:
@@ -189,57 +202,22 @@ class Comparer:
         return self._compiled[known]
 
 
-class Parts:
-    """The steps of a compilation, by piece and range.
+def _equal(pairs: Sequence[tuple[Piece | None, Piece | None]]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Names of the pieces of either run, those together that are equal in both as they were split off."""
+    found: dict[tuple[str | None, ...], tuple[list[str], list[str]]] = {}
+    for pair in pairs:
+        key = tuple(piece.same_as or piece.name if piece else None for piece in pair)
+        for names, piece in zip(found.setdefault(key, ([], [])), pair, strict=True):
+            names += [piece.name] if piece else []
+    return [(tuple(a), tuple(b)) for a, b in found.values()]
 
-    Args:
-        compilation: None for one that is not there.
-    """
 
-    def __init__(self, compilation: Compilation | None) -> None:
-        self._steps: dict[Place, list[AnyStep]] = {}
-        self._leader: dict[Place, str] = {}
-        self._courses: dict[Place, tuple[Step, ...]] = {}
-        self._identities: dict[Place, Hashable] = {}
-        if compilation is None:
-            return
-        for step in compilation.steps:
-            place = (step.piece, step.range if step.piece is not None else None)
-            self._steps.setdefault(place, []).append(step)
-        for piece in compilation.pieces:
-            for compile_range in piece.ranges:
-                self._leader.setdefault((piece.same_as or piece.name, compile_range), piece.name)
-        self._home = {piece.name: piece.same_as or piece.name for piece in compilation.pieces}
-
-    @property
-    def ranges(self) -> list[str]:
-        """The compile ranges, in the order of their sizes."""
-        return by_size(name for _, name in self._steps if name is not None)
-
-    def place(self, piece: str | None, compile_range: str | None) -> Place:
-        """Where the steps of a piece and range are: with an equal piece, when it was compiled with that one."""
-        if piece is None or (piece, compile_range) in self._steps:
-            return (piece, compile_range)
-        leader = self._leader.get((self._home[piece], compile_range or ""))
-        return (leader or piece, compile_range)
-
-    def has(self, piece: str | None, compile_range: str | None) -> bool:
-        """Whether a piece was compiled for a range, by itself or with an equal one."""
-        return piece is not None and compile_range is not None and self.place(piece, compile_range) in self._steps
-
-    def steps(self, place: Place) -> tuple[Step, ...]:
-        """Stages and passes."""
-        if place not in self._courses:
-            self._courses[place] = steps_of(self._steps.get(place, ()))
-        return self._courses[place]
-
-    def codes(self, place: Place) -> list[Code]:
-        """Generated code."""
-        return [step for step in self._steps.get(place, ()) if isinstance(step, Code)]
-
-    def identity(self, place: Place) -> Hashable:
-        """Equal for places of which the same is to be said."""
-        if place not in self._identities:
-            graphs = tuple((step.key, step.graph, step.changed) for step in self.steps(place))
-            self._identities[place] = (graphs, tuple(code.digest for code in self.codes(place)))
-        return self._identities[place]
+def _figures(
+    parts: tuple[Parts, Parts], names: tuple[Sequence[str], Sequence[str]], ranges: Sequence[RangePair]
+) -> tuple[FiguresPair, ...]:
+    """What compiling pieces came to, for each range that either run compiled any of them for."""
+    found = [
+        FiguresPair(pair, parts[0].figures_of(names[0], pair.a), parts[1].figures_of(names[1], pair.b))
+        for pair in ranges
+    ]
+    return tuple(pair for pair in found if pair.a or pair.b)

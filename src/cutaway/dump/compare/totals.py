@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cutaway.dump.compare.figures import Times
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.reader import Dump
 from cutaway.dump.snapshot import Snapshot
@@ -59,10 +60,5 @@ def _last(snapshots: list[Snapshot]) -> list[Snapshot]:
 
 def _seconds(dump: Dump) -> float | None:
     """How long compiling took, as the engine said: of whole compilations, or else of their pieces together."""
-    found: list[float] = []
-    for compilation in dump:
-        times = [metric for metric in compilation.metrics if metric.kind == "compile_time"]
-        whole = [metric for metric in times if metric.piece is None] or times
-        seconds = [metric.values.get("seconds") for metric in whole]
-        found += [each for each in seconds if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    found = [seconds for compilation in dump if (seconds := Times(compilation).whole) is not None]
     return round(sum(found), 3) if found else None
