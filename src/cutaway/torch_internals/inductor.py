@@ -9,7 +9,7 @@ import contextlib
 import functools
 import platform
 import sys
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -45,9 +45,13 @@ def load_cpp_kernel(library: Path, name: str) -> Any:
     return CppPythonBindingsCodeCache._load_library_inner(str(library), name).kernel
 
 
-def serialize_artifact(artifact: Any) -> bytes:
-    """A ``standalone_compile(aot=True)`` artifact as bytes; its own ``save`` adds a header that we keep ourselves."""
-    return artifact.serialize()
+def serialize_artifact(artifact: Any) -> bytes | None:
+    """A ``standalone_compile(aot=True)`` artifact as bytes; its own ``save`` adds a header that we keep ourselves.
+
+    None when there is nothing to keep: torch makes an artifact while it asks its own caches, and had them passed by
+    (``TORCHINDUCTOR_FX_GRAPH_CACHE=0``, or what stands in torch/_functorch/_aot_autograd/autograd_cache.py).
+    """
+    return artifact.serialize() if artifact.inner_fn.serialize is not None else None
 
 
 def deserialize_artifact(data: bytes) -> Callable[..., Any]:
@@ -108,6 +112,15 @@ def forget_generated_code(paths: Collection[Path]) -> None:
     known: dict[str, Any] = codecache.PyCodeCache.modules_no_attr if codecache is not None else {}
     for path in [path for path in known if Path(path) in paths]:
         del known[path]
+
+
+def is_generated_code(names: Mapping[str, Any]) -> bool:
+    """Whether these are the global names of a file that Inductor generated (torch/_inductor/codegen/wrapper.py).
+
+    torch says so of no function (PyCodeCache knows not all of them); a person who looks for wrong code must know which
+    one ran.
+    """
+    return "assert_size_stride" in names and "empty_strided_cpu" in names and "call" in names
 
 
 def settings_of_torch() -> dict[str, dict[str, Any]]:

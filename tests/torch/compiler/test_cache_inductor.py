@@ -95,3 +95,14 @@ def test_an_edit_of_the_generated_code_takes_effect_on_the_next_load_also_in_one
         return [*found, result(tmp_path, form)]
 
     assert in_child(in_one_process) == [(["load"], 6.0), (["load"], 12.0), (["load"], 30.0), (["load"], 6.0)]
+
+
+def test_what_torch_makes_no_artifact_of_is_built_each_time_and_costs_no_warning(tmp_path: Path) -> None:
+    one = cached(tmp_path, InductorCompiler())
+    with warnings.catch_warnings(), torch._inductor.config.patch(fx_graph_cache=False):
+        warnings.simplefilter("error", RuntimeWarning)
+        built = one.compile(task())[0]
+    assert built.runnable(5, torch.ones(5, 8))[0][0, 0].item() == 6.0
+    assert one.kinds == ["miss", "built"]
+    assert "torch made none" in one.events[-1].reason
+    assert not list(tmp_path.rglob("artifact.bin"))

@@ -15,6 +15,7 @@ from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnab
 from cutaway.compiler.build.kernels import KernelWatch, kernels_from
 from cutaway.compiler.passes.inductor_pass import InductorPass
 from cutaway.compiler.passes.manager import PassManager
+from cutaway.identity.sources import UncacheableError
 
 _BINARY = "artifact.bin"
 _UNPACKED = "unpacked"
@@ -118,7 +119,10 @@ class _InductorArtifact(Compiled):
         if not self.kept:
             return False
         if form == "binary":
-            (folder / _BINARY).write_bytes(torch_internals.serialize_artifact(self.artifact))
+            content = torch_internals.serialize_artifact(self.artifact)
+            if content is None:
+                raise UncacheableError("its artifact", "torch made none, because its own caches are off or passed by")
+            (folder / _BINARY).write_bytes(content)
         else:
             if not self.artifact.is_saveable():
                 return False

@@ -255,6 +255,9 @@ class CompilerManager:
         facts |= {"identity": self.identities[job.key]}
         try:
             saved = self.store.save(job.key, lambda folder: compiled.save(folder, form), job.factors, facts, form)
+        except UncacheableError as error:
+            _log.info("%s is not cached: %s", job.name, error)
+            return str(error)
         except Exception as error:  # noqa: BLE001 (it is compiled and runs: that it cannot be kept is no reason to stop)
             reason = f"{type(error).__name__}: {error}"
             _warn(f"{job.name} is not cached, because it cannot be saved: {reason}")
