@@ -8,6 +8,8 @@ BIN    := .venv/bin
 # The older vLLM versions that must work too; the newest is pinned in constraints.txt.
 OLDER_VLLM := $(patsubst tools/vllm/%.txt,%,$(wildcard tools/vllm/*.txt))
 VLLM   ?= $(lastword $(OLDER_VLLM))
+# Processes that share the tests, file by file; runs of the real vLLM go on beside them.
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
@@ -31,7 +33,7 @@ demo: .venv/stamp ## compile a tiny model with the real vLLM on the CPU, and wal
 # The page's own tests first: pytest's summary is the last thing to read.
 test: page $(OLDER_VLLM:%=.vllm/%/stamp) ## run all tests: make test ARGS='tests/unit -k layers'; ARGS='-m slow' for those that take minutes
 	$(BIN)/python hatch_build.py test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/stamp ## ruff, its format, pyright; the page's types and format
 	$(BIN)/ruff check

@@ -18,27 +18,31 @@ sys.path.insert(0, str(HERE / "vllm"))
 pytest_plugins = ("run_fixtures",)  # recordings of the real vLLM, which tests of several folders look at
 NEEDS = ("torch", "vllm", "browser", "gpu")
 LAST = ("vllm", "browser", "explain")
-_scratch: list[str] = []
 
 # A machine that is busy with something else must not fail a property.
 settings.register_profile("cutaway", deadline=None)
 settings.load_profile("cutaway")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Before torch is imported: no recording of the tests themselves, no cache of an earlier run, no worker pools."""
+def _settle_environment(caches: str) -> None:
+    """No recording of the tests themselves, no cache of an earlier run, no worker pools: what is forked has no threads.
+
+    Before torch is imported, which the conftest.py of a folder below does as soon as pytest is given that folder.
+    """
     for name in list(os.environ):
         if name.startswith("CUTAWAY") or name == "VLLM_DEBUG_DUMP_PATH":
             del os.environ[name]
-    _scratch.append(tempfile.mkdtemp(prefix="cutaway-tests-"))
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{_scratch[0]}/inductor"
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{caches}/inductor"
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")  # no trial compiles to find out what the processor can do
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    for folder in _scratch:
-        shutil.rmtree(folder, ignore_errors=True)
+CACHES = tempfile.mkdtemp(prefix="cutaway-tests-")
+_settle_environment(CACHES)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHES, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

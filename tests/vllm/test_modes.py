@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from vllm_runs import Finished, read_events
+from vllm_runs import RUNS, Finished, read_events
 
 from cutaway.dump.verify import verify
 
@@ -181,10 +181,10 @@ class TestStockTorchCompile:
 
 
 class TestOlderVersions:
-    @pytest.fixture(name="older", params=["0.31.0", "0.30.0"])
+    @pytest.fixture(name="older", params=["vllm_0_31", "vllm_0_30"])
     def _older(self, request: pytest.FixtureRequest) -> Finished:
-        run: Finished = request.getfixturevalue(f"vllm_{request.param.removesuffix('.0').replace('.', '_')}")
-        assert run.result["vllm"] == request.param
+        run: Finished = request.getfixturevalue(request.param)
+        assert run.result["vllm"] == RUNS[request.param].version
         return run
 
     def test_has_all_stages(self, older: Finished) -> None:

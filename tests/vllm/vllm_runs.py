@@ -1,31 +1,17 @@
-"""The runs of the real vLLM that the tests look at: what each is, and how it is made.
-
-A run takes half a minute and one core. Each is made once, in a process of its own, whichever tests ask for it. Those
-that the chosen tests ask for are begun before the first test of all, as many at a time as there are cores.
-"""
+"""The runs of the real vLLM that the tests look at: what each is, and what it leaves. vllm_maker.py makes them."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(__file__).with_name("vllm_program.py")
-GENERATE = ROOT / "demo" / "generate.py"
 SECRET = "secret123"
-LIMIT = 600
 
 
 @dataclass(frozen=True)
@@ -149,111 +135,39 @@ def older_vllm(version: str) -> Path:
     return ROOT / ".vllm" / version
 
 
-class Runner:
-    """Makes runs, each once.
-
-    Args:
-        folder: where they write. A run that lies there already (TEST_RUNS) is not made again.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-        self._begun: dict[str, Future[Finished]] = {}
-        self._running: set[subprocess.Popen[bytes]] = set()
-
-    def begin(self, name: str) -> None:
-        """See that a run is made; the run whose cache it needs comes before it, so that no two wait for each other."""
-        if name in self._begun:
-            return
-        earlier = RUNS[name].cache_of
-        if earlier is not None:
-            self.begin(earlier)
-        self._begun[name] = self._pool.submit(self._make, name)
-
-    def get(self, name: str) -> Finished:
-        """The finished run. Raises RuntimeError, with the end of the log, when vLLM failed."""
-        self.begin(name)
-        return self._begun[name].result()
-
-    def close(self) -> None:
-        """End what still runs, with what it started."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._running):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        self._pool.shutdown()
-
-    def _make(self, name: str) -> Finished:
-        run = RUNS[name]
-        folder = self.folder / name
-        cache = self.get(run.cache_of).cache if run.cache_of and not run.moved else folder / "cache"
-        if not (folder / "times.json").exists():
-            folder.mkdir(parents=True)
-            if run.cache_of and run.moved:
-                _copy(self.get(run.cache_of).cache, cache, run.without)
-            started = time.monotonic()
-            self._run(run, folder, cache)
-            (folder / "cache_files.json").write_text(json.dumps(_files(cache)))
-            crowding = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
-            times = {"seconds": time.monotonic() - started, "crowding": crowding}
-            (folder / "times.json").write_text(json.dumps(times))
-        cache_files, result, facts, times = (json.loads((folder / name).read_text()) for name in _JSON)
-        return Finished(name, folder, cache, cache_files, result, facts, **times)
-
-    def _run(self, run: Run, folder: Path, cache: Path) -> None:
-        fork = ["--fork"] if run.engine == "fork" else []
-        option = ["--debug-dump-path", str(folder / "dump")] if run.dump == "option" else []
-        odd = [f"--odd-layer={run.odd_layer}"] if run.odd_layer is not None else []
-        command = [sys.executable, str(PROGRAM), str(folder / "facts.json"), *fork, *odd, str(GENERATE)]
-        command += [*run.arguments.split(), *option, "--tokens-out", str(folder / "result.json")]
-        with (folder / "log.txt").open("w") as log:
-            process = subprocess.Popen(
-                command,
-                env=_environment(run, folder, cache),
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._running.add(process)
-            try:
-                code = process.wait(LIMIT)
-            finally:
-                self._running.discard(process)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        if code:
-            tail = "\n".join((folder / "log.txt").read_text().splitlines()[-40:])
-            raise RuntimeError(f"vLLM ended with {code}: {' '.join(command)}\n{tail}")
+BEGUN = "begun"
+"""Where the process that makes the runs of a folder has its id."""
+TIMES = "times.json"
+"""A run's last file: when it is there, the run is over."""
 
 
-_JSON = ("cache_files.json", "result.json", "facts.json", "times.json")
-_OURS = ("CUTAWAY", "VLLM_", "TORCH", "INDUCTOR_")
+def failure_file(folder: Path, name: str) -> Path:
+    """Where the end of vLLM's log is kept when a run failed."""
+    return folder / f"{name}.failed"
 
 
-def _environment(run: Run, folder: Path, cache: Path) -> dict[str, str]:
-    """This process's environment, without what would change the run."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    environment |= {"VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
-    environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if run.engine == "inside" else "1"
-    if run.platform:
-        environment["CUTAWAY_DEMO_PLATFORM"] = "1"
-    if run.dump not in (None, "option"):
-        environment[run.dump] = str(folder / "dump")
-    if run.switches:
-        (folder / "switches.json").write_text(run.switches)
-        environment["CUTAWAY_SWITCHES"] = str(folder / "switches.json")
-    if run.version:
-        environment["PYTHONPATH"] = str(older_vllm(run.version))
-    return environment | dict(run.environment)
+def is_alive(process: str) -> bool:
+    """Whether a process runs; one that has ended may still be there for its parent to look at."""
+    stat = Path("/proc", process, "stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def _copy(cache: Path, to: Path, without: str | None) -> None:
-    shutil.copytree(cache, to)
-    for path in to.glob(without) if without else ():
-        path.unlink()
+def wait_for(folder: Path, name: str) -> Finished:
+    """A run that somebody is making in a folder. Raises RuntimeError, with the end of the log, when vLLM failed."""
+    failed, begun, log = failure_file(folder, name), folder / BEGUN, folder / "maker.txt"
+    while not (folder / name / TIMES).exists():
+        if failed.exists():
+            raise RuntimeError(failed.read_text())
+        if (maker := begun.read_text()) and not is_alive(maker):
+            raise RuntimeError(f"what makes the runs has ended\n{log.read_text() if log.exists() else ''}")
+        time.sleep(0.1)
+    return finished(folder, name)
 
 
-def _files(folder: Path) -> dict[str, int]:
-    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+def finished(folder: Path, name: str) -> Finished:
+    """A run that is over, read from where it was made."""
+    made, run = folder / name, RUNS[name]
+    cache = folder / run.cache_of / "cache" if run.cache_of and not run.moved else made / "cache"
+    names = ("cache_files.json", "result.json", "facts.json", TIMES)
+    cache_files, result, facts, times = (json.loads((made / file).read_text()) for file in names)
+    return Finished(name, made, cache, cache_files, result, facts, **times)
