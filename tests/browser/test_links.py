@@ -2,66 +2,62 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
-from viewer import VLLM, Viewer, open_page
+from PIL import Image, ImageChops
+from playwright.sync_api import Locator, expect
+from viewer import RANKS, VLLM, Viewer, open_page
 
+FAINT = 60
 HOME = f"{VLLM}/rank_0_dp_0"
+SMALL = "backbone/piece_02/range_1_16/inductor_post_grad.13.decompose_auto_functionalized"
 STEP = "backbone/piece_02/range_1_16/post_grad.2.VllmIRLoweringPass"
 
 
-def as_seen(viewer: Viewer) -> dict[str, Any]:
-    """What is seen once it has come to rest: code is coloured, and lists are measured, a little after they come."""
+def at_rest(viewer: Viewer) -> Image.Image:
+    """What is seen once it has come to rest; without what says how long something took, and without the keyboard's."""
     viewer.settle()
-    seen: list[dict[str, Any]] = []
-    for _ in range(30):
-        viewer.page.wait_for_timeout(300)
-        seen.append(_seen(viewer))
+    viewer.page.mouse.move(2, 2)
+    viewer.page.evaluate("() => document.activeElement?.blur()")
+    took = viewer.main.locator(".told")
+    seen: list[bytes] = []
+    for _ in range(40):
+        viewer.page.wait_for_timeout(250)
+        seen.append(viewer.page.screenshot(animations="disabled", mask=[took]))
         if len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]:
             break
-    return seen[-1]
+    return Image.open(BytesIO(seen[-1])).convert("RGB")
 
 
-def _seen(viewer: Viewer) -> dict[str, Any]:
-    """The text, what is selected and whether it is in view, what is open, and how far lists are scrolled.
-
-    Of code only how far it is scrolled: an editor has some lines more or less outside of what is in view.
-    """
-    return viewer.page.evaluate(
-        """() => { const main = document.querySelector('main');
-          const inView = (one) => { const box = one.getBoundingClientRect();
-            return box.bottom > 0 && box.top < innerHeight; };
-          const editors = [...main.querySelectorAll('.cm-editor')];
-          editors.forEach((one) => { one.style.visibility = 'hidden'; });
-          const text = main.innerText;
-          editors.forEach((one) => { one.style.visibility = ''; });
-          return {
-            text: text.split('\\n').filter((line) => !line.endsWith(' ms')),
-            lit: [...main.querySelectorAll('[role=option][aria-selected=true], .lit')].filter(inView)
-              .map((one) => one.innerText),
-            pressed: [...main.querySelectorAll('[aria-pressed=true]')].map((one) => one.innerText),
-            chosen: [...main.querySelectorAll('select')].map((one) => one.value),
-            open: [...main.querySelectorAll('[aria-expanded=true]')].map((one) => one.ariaLabel ?? one.innerText),
-            heads: [...main.querySelectorAll('h1, h2')].map((one) => one.innerText),
-            scroll: [...main.querySelectorAll('[role=listbox], [role=tree], [role=grid], .cm-scroller')].map(
-              (one) => Math.round(one.scrollTop)),
-          }; }"""
-    )
+def wheel(viewer: Viewer, over: Locator, by: int) -> None:
+    """Scrolls a pane as somebody does."""
+    over.hover()
+    viewer.page.mouse.wheel(0, by)
+    viewer.page.wait_for_timeout(100)
 
 
-def scan(viewer: Viewer) -> None:
-    """Search, with a query that was typed."""
-    viewer.open(f"{HOME}/search")
-    viewer.page.get_by_role("combobox", name="Search").fill("op:*mul*")
-    expect(viewer.main.get_by_role("listbox", name="What was found").get_by_role("option").first).to_be_visible()
+def pane(viewer: Viewer, name: str) -> Locator:
+    """A list or a text by what it is called when it is read aloud."""
+    return viewer.main.get_by_label(name, exact=True).first
+
+
+def scroll_the_overview(viewer: Viewer) -> None:
+    """One piece is told about, a long finding or the configuration is unfolded, and all is scrolled."""
+    viewer.open(f"{HOME}/overview")
+    viewer.main.get_by_role("group", name="Pieces of backbone in model order").get_by_role("link").nth(4).focus()
+    viewer.main.get_by_text("All of context.json").click()
+    wheel(viewer, viewer.main.get_by_role("heading", level=1), 300)
 
 
 def pick_in_the_diff(viewer: Viewer) -> None:
     viewer.open(f"{HOME}/pipeline/{STEP}")
     viewer.main.get_by_role("button", name="Split").click()
     viewer.main.get_by_role("option").filter(has_text="rsqrt_default").last.click()
+    wheel(viewer, pane(viewer, "Rows of both graphs"), 173)
+    wheel(viewer, pane(viewer, "Stages and passes in order"), 90)
 
 
 def fold_in_the_diff(viewer: Viewer) -> None:
@@ -72,43 +68,174 @@ def fold_in_the_diff(viewer: Viewer) -> None:
     viewer.press("ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight")
 
 
+def widen_the_list_of_steps(viewer: Viewer) -> None:
+    """A bar between panes is moved, and another step is gone to."""
+    viewer.open(f"{HOME}/pipeline/{STEP}")
+    viewer.main.get_by_role("separator").first.hover()
+    viewer.page.mouse.down()
+    viewer.page.mouse.move(555, 300, steps=3)
+    viewer.page.mouse.up()
+    viewer.press("j", "j", "j")
+
+
+def unfold_the_text(viewer: Viewer) -> None:
+    """Of the text as it runs, what is unchanged is unfolded on both sides."""
+    viewer.open(f"{HOME}/pipeline/{SMALL}?form=raw&diff=split")
+    viewer.main.locator(".cm-collapsedLines").last.click()
+    wheel(viewer, viewer.main.locator(".cm-content").last, 260)
+
+
+def scroll_the_text(viewer: Viewer) -> None:
+    viewer.open(f"{HOME}/pipeline/{STEP}?form=raw&diff=unified")
+    wheel(viewer, viewer.main.locator(".cm-content").last, 333)
+
+
+def scroll_code_of_a_step(viewer: Viewer) -> None:
+    viewer.open(f"{HOME}/pipeline/backbone/piece_02/range_1_16/output_code")
+    wheel(viewer, viewer.main.locator(".cm-content"), 1450)
+
+
+def move_in_the_drawing(viewer: Viewer) -> None:
+    """A step, drawn: farther, somewhere else, with a box chosen."""
+    viewer.open(f"{HOME}/pipeline/{STEP}?form=drawn")
+    viewer.main.get_by_role("treeitem").nth(2).wait_for(state="attached")
+    viewer.press("-", "n", "n")
+    viewer.page.wait_for_timeout(400)
+    drag(viewer)
+
+
 def open_in_the_graph(viewer: Viewer) -> None:
     viewer.open(f"{HOME}/graph/backbone/captured")
     viewer.main.get_by_role("combobox", name="Colour").select_option("dtype")
     viewer.main.get_by_role("button", name="Weights").click()
     viewer.main.get_by_role("treeitem").nth(4).wait_for(state="attached")
     viewer.press("g", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight")
+    viewer.page.wait_for_timeout(600)
+    drag(viewer)
+    viewer.press("+", "+")
+    viewer.page.wait_for_timeout(400)
+
+
+def drag(viewer: Viewer) -> None:
+    """The drawing, by hand."""
+    box = viewer.main.locator("canvas").first.bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    viewer.page.mouse.move(x, y)
+    viewer.page.mouse.down()
+    viewer.page.mouse.move(x - 77, y - 131, steps=4)
+    viewer.page.mouse.up()
 
 
 def lineage_of_a_line(viewer: Viewer) -> None:
+    """All three panes are scrolled after a line was picked, and a layer is folded."""
     viewer.open(f"{HOME}/lineage/backbone/piece_02/range_8_8/post_grad")
     viewer.main.get_by_role("treeitem").filter(has_text="ir.ops.fused_add_rms_norm").first.click()
+    viewer.main.get_by_role("button", name="Fold", exact=True).nth(1).click()
+    wheel(viewer, pane(viewer, "Lines of the model"), 120)
+    wheel(viewer, pane(viewer, "Graph, by layer"), 210)
+    wheel(viewer, pane(viewer, "Output code"), 700)
+
+
+def a_kernel_in_the_lineage(viewer: Viewer) -> None:
+    """The code of another kernel, scrolled, with more room."""
+    viewer.open(f"{HOME}/lineage/backbone/piece_02/range_8_8/post_grad")
+    viewer.main.get_by_role("group", name="Calls of kernels").get_by_role("button").last.click()
+    viewer.main.get_by_role("separator", name="Height of the output code").focus()
+    viewer.press("ArrowUp", "ArrowUp", "ArrowUp")
+    wheel(viewer, viewer.main.locator(".cm-content").last, 240)
 
 
 def a_kernel_in_the_code(viewer: Viewer) -> None:
+    """Far down in the code, with long lines wrapped."""
     viewer.open(f"{HOME}/code/backbone")
     viewer.main.get_by_role("option", name="output code").first.click()
+    viewer.main.get_by_role("button", name="Wrap").click()
+    wheel(viewer, viewer.main.locator(".cm-content"), 2600)
+    wheel(viewer, pane(viewer, "Generated texts"), 170)
 
 
-DONE = [pick_in_the_diff, fold_in_the_diff, open_in_the_graph, lineage_of_a_line, a_kernel_in_the_code, scan]
+def walk_the_stitching(viewer: Viewer) -> None:
+    """From call to call, by keys."""
+    viewer.open(f"{HOME}/code/backbone")
+    viewer.main.locator(".cm-content").focus()
+    viewer.press("n", "n", "n", "n")
+    wheel(viewer, pane(viewer, "Pieces"), 200)
+
+
+def compare_two_ranks(viewer: Viewer) -> None:
+    """Pieces that are the same are listed, a stage is chosen, and both are scrolled."""
+    viewer.open(f"{RANKS}/rank_0_dp_0/compare?other={RANKS}/rank_1_dp_0")
+    viewer.main.get_by_role("list", name="Stages").get_by_role("button").nth(2).click()
+    for same in viewer.main.get_by_text("the same on both sides", exact=False).all():
+        if same.get_attribute("aria-expanded") == "false":
+            same.click()
+            break
+    wheel(viewer, viewer.main.get_by_role("table"), 130)
+
+
+def scan(viewer: Viewer) -> None:
+    """Search, with a query that was typed, and a result that is not the first."""
+    viewer.open(f"{HOME}/search")
+    viewer.page.get_by_role("combobox", name="Search").fill("op:*m*")
+    expect(pane(viewer, "What was found").get_by_role("option").first).to_be_visible()
+    viewer.press("ArrowDown", "ArrowDown", "ArrowDown")
+    wheel(viewer, pane(viewer, "What was found"), 310)
+
+
+DONE = [
+    scroll_the_overview,
+    pick_in_the_diff,
+    fold_in_the_diff,
+    widen_the_list_of_steps,
+    unfold_the_text,
+    scroll_the_text,
+    scroll_code_of_a_step,
+    move_in_the_drawing,
+    open_in_the_graph,
+    lineage_of_a_line,
+    a_kernel_in_the_lineage,
+    a_kernel_in_the_code,
+    walk_the_stitching,
+    compare_two_ranks,
+    scan,
+]
 
 
 @pytest.mark.parametrize("do", DONE, ids=lambda do: do.__name__)
-def test_a_link_restores_what_one_sees(browser: object, viewer: Viewer, do: Any) -> None:
-    """What is selected, open, chosen and in view; and to everybody who opens it the same, to the pixel."""
+def test_a_link_restores_what_one_sees(browser: object, viewer: Viewer, do: Any, tmp_path: Path) -> None:
+    """To the pixel: what is selected, open, chosen, scrolled, and how wide panes are."""
     do(viewer)
-    seen = as_seen(viewer)
-    found: list[dict[str, Any]] = []
-    for _ in range(2):
-        with open_page(browser, viewer.url) as other:
-            other.page.goto(viewer.page.url)
-            other.main.wait_for()
-            found.append(as_seen(other))
-            assert other.fragment == viewer.fragment
-    assert found[0] == found[1]
-    for what in ("pressed", "chosen", "open", "heads"):
-        assert found[0][what] == seen[what], what
-    assert set(found[0]["lit"]) & set(seen["lit"]) or not seen["lit"]
+    seen = at_rest(viewer)
+    with open_page(browser, viewer.url) as other:
+        other.page.goto(viewer.page.url)
+        other.main.wait_for()
+        found = at_rest(other)
+        assert other.fragment == viewer.fragment
+    # Edges of what is drawn are smoothed, by fractions of a pixel that a link rounds.
+    differs = ImageChops.difference(seen, found).convert("L").point(lambda value: 255 * (value > FAINT)).getbbox()
+    if differs:
+        seen.save(tmp_path / "seen.png")
+        found.save(tmp_path / "found.png")
+    assert differs is None, f"{viewer.fragment}: {tmp_path}"
+
+
+def test_the_back_key_restores_how_far_it_was_scrolled(viewer: Viewer) -> None:
+    """Of the page that was left, as it was left; also when nobody waited in between."""
+    viewer.open(f"{HOME}/code/backbone")
+    viewer.main.get_by_role("option", name="output code").first.click()
+    viewer.main.locator(".cm-content").hover()
+    viewer.page.mouse.wheel(0, 2600)
+    viewer.page.wait_for_timeout(60)
+    before = viewer.main.locator(".cm-scroller").evaluate("one => one.scrollTop")
+    assert before > 1000
+    viewer.page.keyboard.press("1")
+    expect(viewer.main.get_by_role("heading", level=1)).to_have_text("Qwen3ForCausalLM")
+    viewer.page.go_back()
+    viewer.settle()
+    viewer.main.locator(".cm-content").wait_for()
+    viewer.page.wait_for_timeout(500)
+    assert abs(viewer.main.locator(".cm-scroller").evaluate("one => one.scrollTop") - before) <= 1
 
 
 def test_a_link_to_what_is_not_there_shows_what_is(viewer: Viewer) -> None:

@@ -1,3 +1,4 @@
+import { Seen } from "./seen.svelte";
 import { parse, print, type Place } from "./state";
 
 export type Change = Partial<Omit<Place, "params">> & { params?: Record<string, string | null | undefined> };
@@ -6,18 +7,34 @@ export type Change = Partial<Omit<Place, "params">> & { params?: Record<string, 
 export class Router {
   place = $state.raw<Place>(parse(""));
 
+  /** How panes are scrolled, how wide they are: what stands in the link as `see`. */
+  readonly seen: Seen;
+
   constructor() {
     this.place = parse(location.hash);
+    this.seen = new Seen(this.place.params.see ?? "", (text) =>
+      this.#write(this.to({ params: { see: text } }), "replace"),
+    );
   }
 
   /** Follows the back and forward keys and links. Returns what ends it. */
   listen(): () => void {
     const read = () => {
-      if (print(this.place) !== location.hash) this.place = parse(location.hash);
+      if (print(this.place) === location.hash) return;
+      this.place = parse(location.hash);
+      this.seen.read(this.place.params.see ?? "");
     };
+    // Before a link is followed, what is left is told in full.
+    const leave = (event: MouseEvent) => {
+      if (event.target instanceof Element && event.target.closest("a[href]")) this.seen.flush();
+    };
+    addEventListener("click", leave, { capture: true });
     addEventListener("popstate", read);
     addEventListener("hashchange", read);
+    const deaf = this.seen.listen();
     return () => {
+      deaf();
+      removeEventListener("click", leave, { capture: true });
       removeEventListener("popstate", read);
       removeEventListener("hashchange", read);
     };
@@ -36,6 +53,9 @@ export class Router {
       if (value == null || value === "") delete kept[name];
       else kept[name] = value;
     }
+    // How far something else was scrolled says nothing; a link that is being opened is only told in full.
+    const sameThing = stays && sameProcess && (change.at ?? place.at) === place.at;
+    if (!sameThing && !(stays && this.seen.still)) delete kept.see;
     return { ...place, ...change, params: kept };
   }
 
@@ -46,12 +66,16 @@ export class Router {
 
   /** Goes there: the back key returns. */
   go(change: Change): void {
+    this.seen.flush();
+    this.seen.leave();
     this.#write(this.to(change), "push");
+    this.seen.later();
   }
 
   /** Changes what is seen in place, without an entry in the history. */
   adjust(change: Change): void {
     this.#write(this.to(change), "replace");
+    this.seen.later();
   }
 
   #write(place: Place, how: "push" | "replace"): void {

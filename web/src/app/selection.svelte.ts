@@ -26,8 +26,10 @@ export class Selection {
   }
 
   set(lit: Lit): void {
-    this.lit = lit;
-    this.#router.adjust({ params: { sel: printLit(lit) } });
+    // In one order: what is made of it is then the same for whoever opens the link.
+    const ordered = { ...lit, roots: new Set([...lit.roots].sort((a, b) => a - b)) };
+    this.lit = ordered;
+    this.#router.adjust({ params: { sel: printLit(ordered) } });
   }
 
   clear(): void {

@@ -1,6 +1,17 @@
 // The canvas: it holds the scene and the camera, follows pointer and wheel, and paints when something changed.
 
-import { fit, keepNear, pan, reveal, start, zoomAt, type Camera, type Window } from "./camera";
+import {
+  CLOSEST,
+  FARTHEST,
+  fit,
+  keepNear,
+  pan,
+  reveal,
+  start,
+  zoomAt,
+  type Camera,
+  type Window,
+} from "./camera";
 import { hit, type Hit } from "./hit";
 import type { Measure } from "./label";
 import type { Scene } from "./layout/scene";
@@ -122,6 +133,12 @@ export class Stage {
     const { scale } = this.camera;
     this.#glide = null;
     this.#set({ x: x - this.window.width / 2 / scale, y: y - this.window.height / 2 / scale, scale });
+  }
+
+  /** The middle of the window to this point of the drawing, at this scale. */
+  place(x: number, y: number, scale: number): void {
+    this.camera = { ...this.camera, scale: Math.min(CLOSEST, Math.max(FARTHEST, scale)) };
+    this.centre(x, y);
   }
 
   request(): void {

@@ -124,7 +124,8 @@ const colours = HighlightStyle.define([
 const look = EditorView.theme({
   "&": { height: "100%", fontSize: "0.92rem", backgroundColor: "var(--bg)", color: "var(--text)" },
   "&.cm-focused": { outline: "none" },
-  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5" },
+  // Whole pixels: what is scrolled to looks the same whatever was above it.
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "round(1.38rem, 1px)" },
   ".cm-content": { padding: "var(--s1) 0", outline: "none" },
   ".cm-line": { padding: "0 var(--s3) 0 var(--s2)" },
   ".cm-gutters": { backgroundColor: "var(--bg)", color: "var(--text-3)", border: "0" },

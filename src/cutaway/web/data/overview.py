@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, TypeGuard
+
+import msgspec
 
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
@@ -158,7 +160,7 @@ class _Compilation:
             if compile_range is not None and compile_range not in mine:
                 others[leader] = None
         for leader in others:
-            own = own + self._ranges.get(leader, [])
+            own = own + [kept for each in self._ranges.get(leader, []) if (kept := _without(each, mine))]
         return own
 
     def _range(self, piece: Piece, name: str, others: Sequence[str]) -> shapes.RangeSummary:
@@ -181,6 +183,12 @@ class _Compilation:
                 counts = Counter[str]()
             self._ops[snapshot.graph] = [(cut(name, 200), count) for name, count in counts.most_common(MOST)]
         return self._ops[snapshot.graph]
+
+
+def _without(of: shapes.RangeSummary, names: Set[str]) -> shapes.RangeSummary | None:
+    """Ranges that went through the same graphs, without some of them; None when none is left."""
+    kept = [name for name in (of.name, *of.same) if name not in names]
+    return msgspec.structs.replace(of, name=kept[0], same=kept[1:]) if kept else None
 
 
 def _is_cached(step: Step) -> bool:
