@@ -113,6 +113,30 @@ def test_nodes_of_a_piece_stem_from_the_captured_graph(pieces: Recorded) -> None
     assert len(seen) == 4
 
 
+def test_inputs_stem_from_what_is_handed_to_them(pieces: Recorded) -> None:
+    """Of every piece, a repeated one included: values of the piece before, and inputs of the whole graph."""
+    (captured,) = pieces.of("snapshot", stage="captured")
+    before = pieces.table(captured)["nodes"]
+    made: dict[int, str] = {}
+    crossed: list[str] = []
+    for event in pieces.of("snapshot", stage="piece"):
+        rows = pieces.table(event)["nodes"]
+        origins = event.get("from") or [row.get("from") for row in rows]
+        for row, stems in zip(rows, origins, strict=True):
+            if row["op"] == "placeholder":
+                (number,) = stems
+                assert before[number]["op"] == "placeholder" or made[number] < event["piece"]
+                assert (before[number]["dtype"], before[number]["shape"]) == (row["dtype"], row["shape"])
+                assert "layer" not in row
+            elif row["op"].startswith("call_"):
+                made[stems[0]] = event["piece"]
+        crossed += [event["piece"]] * any(row["op"] == "placeholder" and origins[row["id"]][0] in made for row in rows)
+    assert crossed == ["piece_01", "piece_02", "piece_03"]
+    (stitching,) = pieces.of("snapshot", stage="after_split")
+    inputs = [row for row in pieces.table(stitching)["nodes"] if row["op"] == "placeholder"]
+    assert [[before[number]["input"] for number in row["from"]] for row in inputs] == [[row["input"]] for row in inputs]
+
+
 def test_a_call_of_a_piece_stems_from_all_that_is_inside(pieces: Recorded) -> None:
     (captured,) = pieces.of("snapshot", stage="captured")
     (event,) = pieces.of("snapshot", stage="after_split")

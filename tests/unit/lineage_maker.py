@@ -36,10 +36,13 @@ class Model:
             classes[f"layers.{i}.mlp"] = "Mlp"
         self.classes = classes
 
-    def graph(self, ops: list[tuple[str, int, str]], origins: list[list[int]] | None = None) -> dict[str, Any]:
-        """A chain of (operator, layer, target); its input stems from nothing."""
+    def graph(
+        self, ops: list[tuple[str, int, str]], origins: list[list[int]] | None = None, given: list[int] | None = None
+    ) -> dict[str, Any]:
+        """A chain of (operator, layer, target); its input stems from what is given."""
         maker = TableMaker(self.classes)
-        value = maker.input("x", ["s72", 8])
+        facts: dict[str, Any] = {} if given is None else {"from": given}
+        value = maker.input("x", ["s72", 8], **facts)
         for number, (op, layer, target) in enumerate(ops):
             inner, line = PLACES[op]
             facts = {} if origins is None else {"from": origins[number]}
@@ -86,8 +89,9 @@ def _split(maker: DumpMaker, model: Model) -> None:
     stitching.output(value)
     maker.snapshot("backbone/after_split", "after_split", stitching.table(), "backbone/02.after_split")
     for number, inside in enumerate(cuts):
-        table = model.graph([model.ops[i] for i in inside], [[i + 1] for i in inside])
-        repeated = {"from": [None, *([i + 1] for i in inside), None]} if number in (3, 4, 5) else {}
+        given = [inside[0]]  # what stands before its first node: of the piece before, or the input
+        table = model.graph([model.ops[i] for i in inside], [[i + 1] for i in inside], given)
+        repeated = {"from": [given, *([i + 1] for i in inside), None]} if number in (3, 4, 5) else {}
         name = f"backbone/piece_{number:02d}"
         maker.snapshot(f"{name}/piece", "piece", table, f"{name}/00.piece", **repeated)
 
@@ -96,15 +100,18 @@ def _compiled(maker: DumpMaker, model: Model, compile_range: str, with_kernels: 
     """Piece 2 in one range: silu is decomposed, and its second half fused with the next layer's norm."""
     here = f"backbone/piece_02/range_{compile_range}"
     before = [("mm", 0, "torch.mm"), ("silu", 0, "torch.silu"), ("norm", 1, "ir.norm.default")]
-    maker.snapshot(f"{here}/before_pre_grad", "before_pre_grad", model.graph(before, [[1], [2], [3]]), f"{here}/00")
+    maker.snapshot(
+        f"{here}/before_pre_grad", "before_pre_grad", model.graph(before, [[1], [2], [3]], [0]), f"{here}/00"
+    )
     aot = [("mm", 0, "aten.mm.default"), ("silu", 0, "aten.neg.default"), ("silu", 0, "aten.div.Tensor")]
     aot.append(("norm", 1, "ir.norm.default"))
     facts: dict[str, Any] = {"phase": "inference"}
-    traced = model.graph(aot, [[1], [2], [2], [3]])
+    traced = model.graph(aot, [[1], [2], [2], [3]], [0])
     maker.snapshot(f"{here}/aot_forward", "aot_forward", traced, f"{here}/01", **facts)
     fused = model.graph(
         [("mm", 0, "aten.mm.default"), ("silu", 0, "aten.neg.default"), ("norm", 1, "ours.div_norm.default")],
         [[1], [2], [3, 4]],
+        [0],
     )
     leaf = f"{here}/post_grad.0.FusePass"
     changed = {"changed": True, "pass": "FusePass", "number": 0, **facts}

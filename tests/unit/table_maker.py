@@ -17,9 +17,9 @@ class TableMaker:
         self.nodes: list[dict[str, Any]] = []
         self.names: set[str] = set()
 
-    def input(self, path: str, shape: list[Any], dtype: str = "float32") -> dict[str, Any]:
+    def input(self, path: str, shape: list[Any], dtype: str = "float32", **facts: Any) -> dict[str, Any]:
         name = path if "." not in path else "l_" + path.replace(".", "_") + "_"
-        return self._add("placeholder", name, name, input=path, **_tensor(shape, dtype))
+        return self._add("placeholder", name, name, input=path, **_tensor(shape, dtype), **facts)
 
     def call(self, target: str, args: list[Any], layer: str | None = "", **facts: Any) -> dict[str, Any]:
         """A call; `layer` is an fqn ("" for the root, None for unknown); nodes in args become references."""

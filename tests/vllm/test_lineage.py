@@ -67,6 +67,25 @@ def _dump(recorded: Finished) -> Dump:
     return load(recorded.dump)
 
 
+@pytest.mark.parametrize(
+    ("piece", "layer", "code", "maker"),
+    [
+        ("piece_02", "embed_tokens", "return F.embedding(input_, layer.weight)", "piece_00"),
+        ("piece_04", "layers.1.input_layernorm", ADD_NORM, "piece_02"),
+        ("piece_06", "layers.2.input_layernorm", ADD_NORM, "piece_04"),
+    ],
+)
+def test_the_residual_goes_from_piece_to_piece(dump: Dump, piece: str, layer: str, code: str, maker: str) -> None:
+    """Both ways, the pieces that run uncompiled between them left out."""
+    (way, *_) = lineage(dump, f"{piece}/piece:hidden_states").ways
+    assert [found.rpartition(": ")[0] for found in way.layers] == [layer]
+    assert [found.code for found in way.lines] == [code]
+    (made,) = way.made_in
+    assert made.piece == maker
+    (back,) = lineage(dump, f"backbone/{maker}/piece:{made.nodes[0].name}").ways
+    assert (piece, "hidden_states") in [(step.piece, step.nodes[0].name) for step in back.taken_by]
+
+
 def test_every_node_of_the_last_graph_reaches_its_true_line(dump: Dump) -> None:
     names = [node.name for node in dump.snapshots[LAST].nodes if node.op == "call_function"]
     expected = [(layer, line, operator) for layer, line, calls in PIECE_02 for operator in calls.split()]

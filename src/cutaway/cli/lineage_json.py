@@ -70,4 +70,6 @@ def _way(way: Way) -> dict[str, Any]:
         "gone": [asdict(gone) for gone in way.gone],
         "ends": way.ends,
         "unknown": way.unknown,
+        "made_in": [_step(step) for step in way.made_in],
+        "taken_by": [_step(step) for step in way.taken_by],
     }

@@ -144,10 +144,17 @@ def _facts(way: Way) -> Iterator[list[Styled]]:
         "layer": [f"{layer}{noted}" for layer in way.layers],
         "captured": [f"{node.name} = {node.operator}  {node.type}".rstrip() for node in way.captured],
     }
+    crossings = {"made in": way.made_in, "taken by": way.taken_by}
+    facts |= {head: [_crossing(step) for step in steps] for head, steps in crossings.items() if steps}
     for head, texts in facts.items():
         more = [f"and {len(texts) - MOST} more"] if len(texts) > MOST else []
         for number, text in enumerate([*texts[:MOST], *more] or ["unknown"]):
             yield [(f"  {head if number == 0 else '':<9}", "dim"), (text, "" if texts else "yellow")]
+
+
+def _crossing(step: Step) -> str:
+    """A piece, and what it makes or takes."""
+    return f"{step.piece}: {'  '.join(_nodes(step.nodes)).rstrip()}"
 
 
 def _piece_title(way: Way, piece: str) -> str:

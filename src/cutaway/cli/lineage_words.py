@@ -52,6 +52,8 @@ def end_of(way: Way) -> str:
     pieces = [end.split("/")[-2] for end in way.ends if end.endswith("/piece")]
     if pieces:
         return f"{some(pieces)} runs as it is, uncompiled"
+    if way.ends and way.made_in:
+        return "an input, which is computed where it is made"
     return "a view, memory to write to, or a result put in place" if way.ends else ""
 
 

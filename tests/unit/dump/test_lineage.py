@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from lineage_maker import FILE, LINES, make_lineage_dump
 
 from cutaway.dump import Dump, load
 from cutaway.dump.diff import predecessor
-from cutaway.dump.lineage import Lineage, Way, lineage, node_at
+from cutaway.dump.lineage import Lineage, Step, Way, lineage, node_at
 from cutaway.dump.lineage.calls import call_lines
 from cutaway.dump.lineage.trail import Trail
 from cutaway.errors import CutawayError, DumpError, SelectorError
@@ -101,6 +101,78 @@ class TestAhead:
         assert layers(found) == {"layers.1.mlp", "layers.2.norm"}
         assert {call.kernel for call in found.kernels} == {"extern_kernels.mm", "cpp_fused_neg_0"}
         assert {call.piece for call in found.kernels} == {"piece_04"}
+
+
+def crossed(steps: Sequence[Step]) -> list[tuple[str | None, list[str]]]:
+    return [(step.piece, [node.name for node in step.nodes]) for step in steps]
+
+
+class TestFromPieceToPiece:
+    """An input of a piece, and what makes it in another one."""
+
+    @pytest.mark.parametrize(
+        ("place", "line", "made"),
+        [
+            ("piece_02/piece", 6, ("piece_01", ["run"])),
+            ("piece_02/range_8_8/post_grad", 6, ("piece_01", ["run"])),
+            ("piece_04/piece", 6, ("piece_03", ["run"])),
+            ("piece_04/range_1_16/aot_forward", 6, ("piece_03", ["run"])),
+            ("piece_05/piece", 5, ("piece_04", ["norm"])),
+        ],
+    )
+    def test_back_to_what_makes_it(self, dump: Dump, place: str, line: int, made: tuple[str, list[str]]) -> None:
+        way = lineage(dump, f"{place}:x").ways[0]
+        assert crossed(way.made_in) == [made]
+        assert (lines(way), way.unknown, way.taken_by) == ({line}, (), ())
+        assert way.steps[0].stage == "captured"
+        assert not way.kernels
+        assert not way.gone
+
+    @pytest.mark.parametrize(
+        "place", ["captured:norm_1", "piece_02/piece:norm", "piece_02/range_8_8/post_grad:div_norm"]
+    )
+    def test_ahead_to_what_takes_it(self, dump: Dump, place: str) -> None:
+        """A fused node is what its result is: here the norm, and not the activation that it stems from as well."""
+        way = lineage(dump, place).ways[0]
+        assert crossed(way.taken_by) == [("piece_03", ["x"])]
+        assert not way.made_in
+
+    @pytest.mark.parametrize(
+        "place", ["captured:silu", "captured:silu_2", "piece_02/piece:silu", "piece_02/range_8_8/aot_forward:div"]
+    )
+    def test_what_stays_inside_is_taken_by_none(self, dump: Dump, place: str) -> None:
+        way = lineage(dump, place).ways[0]
+        assert not way.taken_by
+        assert not way.made_in
+
+    def test_an_input_of_the_model_is_made_in_no_piece(self, dump: Dump) -> None:
+        (way, *_) = lineage(dump, "piece_00/piece:x").ways
+        assert [node.name for node in way.captured] == ["x"]
+        assert not way.made_in
+
+    def test_taking_it_as_an_input_is_no_step_of_its_own_way(self, dump: Dump) -> None:
+        (way, *_) = lineage(dump, "captured:norm_1").ways
+        assert {step.piece for step in way.steps} == {None, "piece_02"}
+
+    def test_a_recording_without_it_says_so(self, dump: Dump, tmp_path: Path) -> None:
+        """As it was before inputs were recorded."""
+        shutil.copytree(dump.path, tmp_path / "p")
+        for path in (tmp_path / "p" / "nodes").glob("*.json"):
+            table = json.loads(path.read_text())
+            for node in table["nodes"]:
+                if node["op"] == "placeholder":
+                    node.pop("from", None)
+            path.write_text(json.dumps(table))
+        events = manifest(dump.path)
+        for event in events:
+            if event.get("from"):
+                event["from"][0] = None
+        (tmp_path / "p" / "manifest.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        old = load(tmp_path / "p")
+        (way, *_) = lineage(old, "piece_02/piece:x").ways
+        assert (way.made_in, way.captured) == ((), ())
+        assert way.unknown[0] == "where it stems from before backbone/piece_02/piece was not recorded"
+        assert not lineage(old, "captured:norm_1").ways[0].taken_by
 
 
 class TestKernels:

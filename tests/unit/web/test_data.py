@@ -163,7 +163,7 @@ class TestGraph:
     def test_what_is_a_snapshots_own(self, traced: Get) -> None:
         found = traced("snapshot/backbone/piece_02/range_8_8/post_grad.0.FusePass")
         assert found.before == "backbone/piece_02/range_8_8/aot_forward"
-        assert found.origins == [[], [1], [2], [3, 4], []]
+        assert found.origins == [[0], [1], [2], [3, 4], []]
         last = traced("snapshot/backbone/piece_02/range_8_8/post_grad")
         assert last.kernels == {"1": ["extern_kernels.mm"], "2": ["cpp_fused_neg_0"], "3": ["cpp_fused_neg_0"]}
 
@@ -345,7 +345,7 @@ class TestWays:
     def test_a_fused_node_has_all_its_roots(self, traced: Get) -> None:
         found = traced("lineage/backbone/piece_02")
         [last] = [each for each in found.snapshots if each.selector.endswith("range_8_8/post_grad")]
-        assert [last.sets[index] for index in last.roots] == [[], [3], [4], [4, 5], []]
+        assert [last.sets[index] for index in last.roots] == [[2], [3], [4], [4, 5], []]
         [call] = [each for each in found.calls if each.kernel == "cpp_fused_neg_0" and each.range == "8_8"]
         assert call.nodes == [2, 3]
         assert call.kernel_code == "backbone/piece_02/range_8_8/kernels/cpp_fused_neg_0"
@@ -355,7 +355,7 @@ class TestWays:
         found = traced("lineage/backbone/piece_04")
         assert (found.compiled_with, found.layer_map["layers.0"]) == ("piece_02", "layers.1")
         [last] = [each for each in found.snapshots if each.selector.endswith("range_8_8/post_grad")]
-        assert [last.sets[index] for index in last.roots] == [[], [7], [8], [8, 9], []]
+        assert [last.sets[index] for index in last.roots] == [[6], [7], [8], [8, 9], []]
         assert {call.kernel for call in found.calls} == {"extern_kernels.mm", "cpp_fused_neg_0"}
 
     def test_no_such_piece(self, traced: Get) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cutaway.dump.lineage.calls import Call, Calls
+from cutaway.dump.lineage.cross import made_in, taken_by
 from cutaway.dump.lineage.result import Captured, Gone, KernelCall, Line, Step, StepNode, Way
 from cutaway.dump.lineage.trail import Ids, Spot, Trail
 from cutaway.dump.schema import Source
@@ -62,6 +63,8 @@ class Follower:
             gone=tuple(gone for each, those in [(spot, ids), *ahead] for gone in self._gone(each, those)),
             ends=tuple(self._selector(each) for each, _ in [(spot, ids), *ahead] if self._is_end(each)),
             unknown=tuple(self._unknown(back, ahead, captured)),
+            made_in=tuple(self._step(*each) for each in made_in(trail, back)),
+            taken_by=tuple(self._step(*each) for each in taken_by(trail, back, ahead)),
         )
 
     def unknown(self, spot: Spot, call: Call) -> Way:

@@ -73,6 +73,21 @@ class LightTable(Struct):
     layers: list[list[str]] = []
     sources: list[Source] = []
 
+    @property
+    def results(self) -> list[int]:
+        """Ids of the nodes that it returns, in order."""
+        found: list[int] = []
+        waiting: list[Any] = [_decoded(node.args) for node in reversed(self.nodes) if node.op == "output"]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict) and isinstance(value.get("node"), int):
+                found.append(value["node"])
+            elif isinstance(value, dict):
+                waiting += value.values()
+            elif isinstance(value, list):
+                waiting += reversed(value)
+        return found
+
     def source(self, node: LightNode) -> Source | None:
         """The line of Python that a node says it comes from; None when it does not."""
         return None if node.source is None else self.sources[node.source]

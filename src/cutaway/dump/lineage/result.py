@@ -172,6 +172,8 @@ class Way:
         gone: where nothing is left of them.
         ends: selectors of the pieces that run as they are, uncompiled, and of the last graphs that have some of them.
         unknown: what the dump does not tell, in words.
+        made_in: for inputs that another piece makes: the pieces that do, with the nodes there.
+        taken_by: the pieces that take the nodes as an input, with their inputs.
     """
 
     compilation: str
@@ -185,6 +187,8 @@ class Way:
     gone: tuple[Gone, ...] = ()
     ends: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    made_in: tuple[Step, ...] = ()
+    taken_by: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)

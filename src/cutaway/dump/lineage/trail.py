@@ -23,6 +23,8 @@ from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import DumpError
 
 Ids = frozenset[int]
+_Fork = dict[int, list[tuple[int, int]]]
+"""Node -> the nodes that stem from it: which of the snapshots after, and which node there."""
 MOST_ROOTS = 10_000_000
 """So many members do the sets of roots of a snapshot have together; a dump with more was not made by a compile."""
 
@@ -80,7 +82,8 @@ class Trail:
         self._spots: dict[tuple[str, str | None], list[Spot]] = {}
         self._followed: dict[tuple[str, Ids], list[tuple[int, Ids]]] = {}
         self._roots: dict[tuple[str, str | None], Sequence[Ids]] = {}
-        self._became: dict[str, dict[int, list[tuple[int, int]]]] = {}
+        self._became: dict[str, _Fork] = {}
+        self._handed: dict[str, Ids] = {}
         for compilation in dump:
             for before, after in in_order(compilation):
                 if dump.snapshots.get(after.selector) is not after or dump.snapshots.get(before.selector) is not before:
@@ -306,19 +309,14 @@ class Trail:
         return found
 
     def following(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
-        """The spots just after one where anything stems from its nodes."""
+        """The spots just after one where anything stems from its nodes; pieces that only take it as an input do not."""
         spots = self.after(spot)
         owner = spot.snapshot if spot.change is not None or spot.snapshot.stage != "piece" else None
         if owner is None:
             return [(each, became) for each in spots if (became := self._stemming(each.snapshot, ids))]
         known = self._followed.get((owner.selector, ids))
         if known is None:
-            fork = self._fork(owner)
-            found: dict[int, set[int]] = {}
-            for number in ids:
-                for place, node in fork.get(number, ()):
-                    found.setdefault(place, set()).add(node)
-            known = self._followed[owner.selector, ids] = [(place, frozenset(found[place])) for place in sorted(found)]
+            known = self._followed[owner.selector, ids] = _united(self._fork(owner), ids)
         return [(spots[place], became) for place, became in known]
 
     def _stemming(self, snapshot: Snapshot, ids: Ids) -> Ids:
@@ -326,13 +324,47 @@ class Trail:
         origins = self.origins(snapshot) or ()
         return frozenset(number for number, each in enumerate(origins) if not ids.isdisjoint(each))
 
-    def _fork(self, snapshot: Snapshot) -> dict[int, list[tuple[int, int]]]:
-        """Node -> the nodes that stem from it: which of the snapshots after this one, and which node there."""
+    def _fork(self, snapshot: Snapshot) -> _Fork:
+        """Node -> the nodes that stem from it in the snapshots after this one."""
         if snapshot.selector not in self._became:
-            fork: dict[int, list[tuple[int, int]]] = {}
+            fork: _Fork = {}
             for place, after in enumerate(self._after.get(snapshot.selector, ())):
+                handed = self.handed(after)
                 for number, origins in enumerate(self.origins(after) or ()):
-                    for origin in origins:
+                    for origin in () if number in handed else origins:
                         fork.setdefault(origin, []).append((place, number))
             self._became[snapshot.selector] = fork
         return self._became[snapshot.selector]
+
+    # -- from piece to piece ----------------------------------------------------------------------------
+
+    def handed(self, piece: Snapshot) -> Ids:
+        """The inputs of a piece that another one makes: they stem from a call, and compute nothing."""
+        if piece.selector not in self._handed:
+            before, table = self._before.get(piece.selector), self.readable(piece)
+            origins = self.origins(piece) if piece.stage == "piece" else None
+            whole = self.readable(before) if before is not None else None
+            found: Ids = frozenset()
+            if table is not None and whole is not None and origins is not None:
+                inputs = [node.id for node in table.nodes if node.op == "placeholder"]
+                found = frozenset(each for each in inputs if any(whole.nodes[made].is_call for made in origins[each]))
+            self._handed[piece.selector] = found
+        return self._handed[piece.selector]
+
+    def takers(self, spot: Spot, ids: Ids) -> list[tuple[Spot, Ids]]:
+        """The pieces just after a whole graph that take any of its nodes as an input, which another piece makes."""
+        found: list[tuple[Spot, Ids]] = []
+        for after in self.after(spot):
+            handed, origins = self.handed(after.snapshot), self.origins(after.snapshot) or ()
+            taken = frozenset(number for number in handed if not ids.isdisjoint(origins[number]))
+            found += [(after, taken)] if taken else []
+        return found
+
+
+def _united(fork: _Fork, ids: Ids) -> list[tuple[int, Ids]]:
+    """Which of the snapshots after have what became of some nodes, and what."""
+    found: dict[int, set[int]] = {}
+    for number in ids:
+        for place, node in fork.get(number, ()):
+            found.setdefault(place, set()).add(node)
+    return [(place, frozenset(found[place])) for place in sorted(found)]

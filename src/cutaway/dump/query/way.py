@@ -48,12 +48,12 @@ class Way:
     def _linked(self, before: Snapshot, after: Snapshot) -> Links:
         nodes = table(after).nodes
         if after.origins is not None and len(after.origins) == len(nodes):
-            return {node.id: ids or () for node, ids in zip(nodes, after.origins, strict=True)}
+            return _without_inputs(before, after, [ids or () for ids in after.origins])
         if before.graph == after.graph:
             return {node.id: (node.id,) for node in nodes}
         home = self._before.get(after.owner.selector)
         if home is not None and home.graph == before.graph and any(node.origins for node in nodes):
-            return {node.id: node.origins for node in nodes}
+            return _without_inputs(before, after, [node.origins for node in nodes])
         if before.piece != after.piece:  # a part of a graph is like many parts of it
             return {}
         return {new: (old,) for old, new in match_nodes(table(before), table(after)).pairs}
@@ -96,6 +96,17 @@ class Way:
             for (name, compile_range), others in compiled_together(compilation).items():
                 folder = f"{compilation.name}/{name}/range_{compile_range}"
                 self._equal[folder] = [pieces[other] for other, _ in others if other in pieces]
+
+
+def _without_inputs(before: Snapshot, after: Snapshot, origins: Sequence[Sequence[int]]) -> Links:
+    """Origins by id; an input of a piece stems from what another piece makes, but is no part of what became of it."""
+    nodes = table(after).nodes
+    whole = table(before).nodes if after.stage == "piece" else ()
+    calls = {node.id for node in whole if node.op.startswith("call_")}
+    return {
+        node.id: () if node.op == "placeholder" and not calls.isdisjoint(ids) else ids
+        for node, ids in zip(nodes, origins, strict=True)
+    }
 
 
 def table(snapshot: Snapshot) -> NodeTable:
