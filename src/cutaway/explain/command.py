@@ -11,8 +11,9 @@ from typing import Any, TextIO
 
 from cutaway.errors import IsolateError
 from cutaway.explain.budget import Budget
-from cutaway.explain.isolate import TRIALS, Options, Slow, search
+from cutaway.explain.kept import TRIALS
 from cutaway.explain.progress import Progress, progress_on
+from cutaway.explain.search import Options, Slow, search
 from cutaway.explain.state import State
 from cutaway.explain.trial.observation import Printed
 from cutaway.explain.trial.program import ProgramTrial, pattern_of, printed

@@ -55,10 +55,26 @@ class Errand:
     Attributes:
         place: the piece in a range; the first call of it that is compared runs the errand.
         job: a file with what to replay (`cutaway.replay.job.Job`).
+        request: a file with what a reproducer is to be made of, if that parts (`reproducer.job.Request`); empty for
+            none.
     """
 
     place: Place
     job: str
+    request: str = ""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A call whose inputs are kept.
+
+    Attributes:
+        place: the piece in a range.
+        call: which of its calls, from 1 on.
+    """
+
+    place: Place
+    call: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class Switches:
         compare: pieces that are compared with their eager graph, at each call, on the real inputs; they are watched for
             what they overwrite and for what they are passed, too.
         compare_calls: so many calls of a piece in a range are compared; all others run as they are.
+        keep: calls whose inputs are kept, whatever becomes of them.
         keep_inputs: bytes of inputs that are kept of a piece that does not compute what its eager graph does.
         fresh: pieces that are compiled anew, with no cache, beside what a cache gave, and compared with it.
         errands: replays that are made within the process.
@@ -99,6 +116,7 @@ class Switches:
     eager: tuple[Place, ...] = ()
     compare: tuple[Place, ...] = ()
     compare_calls: int = 64
+    keep: tuple[Keep, ...] = ()
     keep_inputs: int = 1 << 30
     fresh: tuple[Place, ...] = ()
     errands: tuple[Errand, ...] = ()
@@ -118,7 +136,8 @@ class Switches:
     @property
     def looks_at_pieces(self) -> bool:
         """Whether pieces are run another way, or watched."""
-        return bool(self.eager or self.compare or self.fresh or self.errands or self.times or self.edits)
+        asked = (self.eager, self.compare, self.fresh, self.errands, self.times, self.edits, self.keep)
+        return any(asked)
 
     @property
     def changes_compile(self) -> bool:
@@ -147,7 +166,11 @@ class Switches:
                 if name in found:
                     found[name] = tuple(Place(**one) for one in found[name])
             if "errands" in found:
-                found["errands"] = tuple(Errand(Place(**one["place"]), one["job"]) for one in found["errands"])
+                found["errands"] = tuple(
+                    Errand(Place(**one["place"]), one["job"], one.get("request", "")) for one in found["errands"]
+                )
+            if "keep" in found:
+                found["keep"] = tuple(Keep(Place(**one["place"]), one["call"]) for one in found["keep"])
             if "edits" in found:
                 found["edits"] = tuple(
                     Edit(Place(**one["place"]), one["file"], one.get("kind", "code")) for one in found["edits"]
@@ -191,7 +214,7 @@ def read_switches() -> tuple[Switches, Path] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, (Place, Errand, Edit)):
+    if isinstance(value, (Place, Errand, Edit, Keep)):
         return asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]

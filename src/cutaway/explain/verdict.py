@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cutaway.explain.ladder import Climbed, Rung
 from cutaway.explain.progress import SEEN
+from cutaway.explain.rung import Climbed, Rung
 from cutaway.explain.trial import PARTS
 from cutaway.explain.workaround import workaround
 

@@ -30,6 +30,7 @@ from cutaway.vllm.adapter import piece_name
 
 _INSTALLED = "_cutaway_switches"
 _SUBMODULE = "__vllm_inlined_submods__"
+_CALLED = ("__vllm_submods__[{}]", _SUBMODULE + "{}")
 _ALWAYS = ("VllmIRLoweringPass", "FixFunctionalizationPass")
 
 
@@ -121,7 +122,8 @@ class VllmHands:
         self.here.split = None
         if split_gm is None:
             return original(code, callables, names, consts, **kwargs)
-        forward = Forward(split_gm, self.hands.eye, piece_name)
+        called = {form.format(i): piece_name(one) for i, one in enumerate(names) for form in _CALLED}
+        forward = Forward(split_gm, self.hands.eye, piece_name, code, called)
         watched = dict(callables)
         for target, runnable in callables.items():
             backend = getattr(runnable, "runnable", runnable)

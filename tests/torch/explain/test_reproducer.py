@@ -19,6 +19,7 @@ from cutaway.errors import ReplayError
 from cutaway.explain.reproducer import Request, make_reproducer, run_reproducer
 from cutaway.explain.reproducer.program import Program, extract
 from cutaway.explain.reproducer.shrink import Shrinker
+from cutaway.explain.reproducer.stitching import write_stitching
 from cutaway.explain.reproducer.write import write
 from cutaway.replay.job import Graph
 
@@ -161,6 +162,28 @@ class TestTheFile:
         path = tmp_path / "reproducer.py"
         write(pair(1.0), path, [], [], is_seeded=True)
         assert run_reproducer(path)[0] == 0
+
+
+@pytest.mark.parametrize(("passed", "code"), [("b, a", 1), ("a, b", 0)], ids=["swapped", "right"])
+def test_stitching_is_called_with_stand_ins(passed: str, code: int, tmp_path: Path) -> None:
+    tensor = {"shape": [4, 8], "dtype": "torch.float32"}
+
+    def node(name: str, op: str, args: list[dict[str, str]], target: str = "", value: Any = tensor) -> dict[str, Any]:
+        return {"name": name, "op": op, "target": target, "args": args, "value": value}
+
+    steps = [
+        node("x", "placeholder", []),
+        node("piece_00", "call_module", [{"name": "x"}], "piece_00", {"items": [tensor, tensor]}),
+        node("a", "item", [{"name": "piece_00"}, {"text": "0"}]),
+        node("b", "item", [{"name": "piece_00"}, {"text": "1"}]),
+        node("piece_01", "call_module", [{"name": "a"}, {"name": "b"}], "piece_01"),
+    ]
+    text = f"def execution_fn(x):\n    a, b = piece_00(x)\n    return piece_01({passed})\n"
+    path = tmp_path / "reproducer.py"
+    write_stitching(path, ["a fault"], {"code": text, "called": {}, "steps": steps})
+    ended, said = run_reproducer(path)
+    assert ended == code, said
+    assert ("piece_01 is given another value than a at place 0" in said) is bool(code)
 
 
 RAW = """import torch

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from cutaway.dump.lineage.calls import Calls
 from cutaway.dump.reader import Dump
+from cutaway.errors import CutawayError
 from cutaway.explain.bisect.finding import Finding
+from cutaway.explain.bisect.reproduced import generated_by, reproduced
 from cutaway.explain.bisect.seen import Event, Seen
+from cutaway.explain.bisect.stages import Stages
+from cutaway.explain.bisect.trials import Trials
+from cutaway.explain.switches import Keep, Place, Switches
 from cutaway.explain.trial import Observation
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -17,6 +22,36 @@ _CALLED = re.compile(
     r"^\s*(?:[\w, ]+ = )?(?P<name>(?:cpp|triton)_\w+|extern_kernels\.\w+|torch\.ops\.[\w.]+)(?:\.run)?\("
 )
 _PASS_FAILED = re.compile(r"the pass (?P<name>\w+) failed")
+
+
+def crashed(trials: Trials, observation: Observation, seen: Seen, dump: Dump | None) -> Finding:
+    """What a process was at when it crashed, confirmed by a trial without it, and the code that crashes as a file.
+
+    Args:
+        trials: of the search.
+        observation: of the trial that crashed.
+        seen: what its hands wrote.
+        dump: its recording.
+    """
+    found = crash(trials.part, observation, seen, dump)
+    trials.progress.learn(found.sentence())
+    if found.pass_name is not None:
+        return trials.confirm(found, Switches(passes_off=(found.pass_name,)), f"without the pass {found.pass_name}")
+    last = seen.last()
+    if found.piece is None or last is None or last["event"] != "call" or last.get("step") != "compiled":
+        return found
+    keep = Keep(Place(found.piece, found.range or ""), int(last.get("call", 1)))
+    switches = Switches(eager=(Place(found.piece),), keep=(keep,))
+    found, without = trials.without(found, switches, f"with {found.piece} run eagerly")
+    kept = Seen.of(without.folder).first("kept") if without is not None else None
+    if observation.outcome != "crash" or found.confidence != "confirmed" or kept is None or dump is None:
+        return found
+    try:
+        stages = Stages(dump, kept, least=1)
+    except CutawayError as error:
+        return found.without(f"a reproducer: {error}")
+    code = generated_by(stages, seen, kept)
+    return reproduced(trials, found, "crash", stages, [stages.captured], code=code)
 
 
 def crash(part: str, observation: Observation, seen: Seen, dump: Dump | None) -> Finding:

@@ -6,11 +6,18 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from cutaway.dump.reader import Dump, load
 from cutaway.errors import CutawayError
+from cutaway.explain.bisect.finding import Finding
+from cutaway.explain.bisect.trials import Trials
+from cutaway.explain.switches import Switches
 from cutaway.explain.trial import Observation
+
+MOST_PASSES = 4
+"""So many are tried one by one."""
 
 
 def recording_of(observation: Observation) -> tuple[Dump | None, str]:
@@ -30,6 +37,18 @@ def custom_passes(dump: Dump, piece: str | None) -> list[str]:
     ]
     mine = [step for step in changed if step.piece == piece] or changed
     return list(dict.fromkeys(step.pass_name for step in reversed(mine) if step.pass_name))
+
+
+def which_pass(trials: Trials, finding: Finding, dump: Dump | None) -> Finding | None:
+    """The custom pass without which the fault goes, of those that changed the piece; None when it is none."""
+    if trials.part != "passes" or dump is None:
+        return None
+    for name in custom_passes(dump, finding.piece)[:MOST_PASSES]:
+        named = replace(finding, pass_name=name)
+        told = trials.confirm(named, Switches(passes_off=(name,)), f"without the pass {name}")
+        if told.confidence == "confirmed":
+            return told
+    return None
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from cutaway.explain.within.journal import CRASHES, read_journal
 
 Event = dict[str, Any]
 
+DETAILS = ("code", "kept")
+"""These tell more of the call that they stand after."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -53,7 +56,7 @@ class Seen:
         for event in self.events:
             by_process.setdefault(event["process"], []).append(event)
         most = max(by_process.values(), key=len, default=[])
-        return most[-1] if most else None
+        return next((event for event in reversed(most) if event["event"] not in DETAILS), None)
 
     def stack(self) -> str:
         """The Python stack that a fatal signal left; empty when there is none."""

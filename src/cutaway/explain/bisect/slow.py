@@ -8,6 +8,8 @@ from statistics import median
 from cutaway.dump.reader import Dump
 from cutaway.explain.bisect.finding import Finding
 from cutaway.explain.bisect.seen import Seen
+from cutaway.explain.bisect.trials import Trials
+from cutaway.explain.switches import EVERYWHERE, Place, Switches
 
 SHARE = 0.4
 LEAST = 0.3
@@ -19,6 +21,25 @@ CALLS = 3
 
 SLOWER = 2.0
 """A piece is at fault when what was compiled takes so many times as long as its eager graph."""
+
+
+def slow(trials: Trials, took: float, dump: Dump | None, told: str) -> Finding:
+    """Where the time goes.
+
+    Args:
+        trials: of the search.
+        took: seconds that were too long.
+        dump: of the trial.
+        told: what is known of the pieces' values.
+    """
+    found = slow_pass(trials.part, dump, took) if dump is not None else None
+    if found is not None:
+        return trials.confirm(found, Switches(passes_off=(found.pass_name or "",)))
+    timed = trials.observe("pieces and their eager graphs, timed", Switches(times=(EVERYWHERE,)))
+    found = slow_piece(trials.part, Seen.of(timed.folder))
+    if found is not None:
+        return trials.confirm(found, Switches(eager=(Place(found.piece or "*", found.range or "*"),)))
+    return Finding(trials.part, evidence=(told,), unknown=("which pass or piece it goes to: none alone",))
 
 
 def slow_pass(part: str, dump: Dump, took: float) -> Finding | None:

@@ -50,16 +50,17 @@ class Stages:
         dump: of a trial in which the piece was compiled.
         parted: what the hands told of the piece, with its inputs.
         limit: seconds for one replay.
+        least: how many graphs there must be; one is enough where it is not compared with what is made of it.
     """
 
-    def __init__(self, dump: Dump, parted: Event, limit: float = 120.0) -> None:
+    def __init__(self, dump: Dump, parted: Event, limit: float = 120.0, least: int = 2) -> None:
         self.dump = dump
         self.parted = parted
         self.options = Options(inputs="recorded", limit=limit)
         self.compilation = _compilation(dump, parted)
         self.range = parted["range"] or None
         self.piece = _compiled_as(dump, self.compilation, parted["piece"], self.range)
-        self.graphs = self._graphs()
+        self.graphs = self._graphs(least)
         self._give_inputs()
 
     @property
@@ -77,7 +78,7 @@ class Stages:
         nodes = self.captured.nodes
         return nodes[number].name if number is not None and number < len(nodes) else None
 
-    def _graphs(self) -> list[Snapshot]:
+    def _graphs(self, least: int) -> list[Snapshot]:
         """The graphs that differ, in the order of the compile."""
         found: dict[str, Snapshot] = {}
         for snapshot in self.dump.snapshots.values():
@@ -86,7 +87,7 @@ class Stages:
             if mine and snapshot.phase != "backward" and (is_whole or snapshot.range == self.range):
                 found.setdefault(snapshot.graph, snapshot)
         graphs = [one for one in found.values() if one.stage not in ("before_split", "after_split")]
-        if len(graphs) < 2:
+        if len(graphs) < least:
             raise ReplayError(
                 f"the graphs of {self.parted['piece']} are not in the dump",
                 "its compile was not recorded: a cache gave the artifact, or Inductor is off",
@@ -198,6 +199,12 @@ class Stages:
             notes=(),
             results=list(enumerate(subject.raw.results)),
         )
+
+    def output_code(self) -> str | None:
+        """Inductor's code for the piece, as it was recorded; None where it was not."""
+        place = (self.compilation, self.piece, self.range)
+        codes = [one for one in self.dump.codes.values() if one.kind == "output_code"]
+        return next((one.text for one in codes if (one.compilation, one.piece, one.range) == place), None)
 
     def kernels_of(self, node: str) -> tuple[str, ...]:
         """The kernels of Inductor's code that a node of the last graph is in."""

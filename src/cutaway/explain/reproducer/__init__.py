@@ -5,7 +5,7 @@ Request ──► child: program ──► shrink ──► write ──► repr
 
 from __future__ import annotations
 
-from cutaway.explain.reproducer.job import Made, Request
-from cutaway.explain.reproducer.make import make_reproducer, run_reproducer
+from cutaway.explain.reproducer.job import GeneratedCode, Made, Passed, Request
+from cutaway.explain.reproducer.make import checked, make_reproducer, run_reproducer
 
-__all__ = ["Made", "Request", "make_reproducer", "run_reproducer"]
+__all__ = ["GeneratedCode", "Made", "Passed", "Request", "checked", "make_reproducer", "run_reproducer"]

@@ -8,9 +8,38 @@ from msgspec import Struct
 
 from cutaway.replay.job import Graph
 
-Fault = Literal["pair", "compiled", "nan", "crash"]
-"""Two graphs that should compute the same; a graph and what Inductor makes of it; a graph that makes NaN of numbers; a
-graph whose compiled code ends the process."""
+Fault = Literal["pair", "overwritten", "compiled", "code", "crash", "nan"]
+"""Two graphs that should compute the same; two of which the second writes to an input that the first leaves alone; a
+graph and what Inductor makes of it; a graph and code that was generated for it; a graph whose code ends the process; a
+graph that makes NaN of numbers."""
+
+
+class Passed(Struct):
+    """What generated code is passed at one place: an input of its graph, or a number.
+
+    Attributes:
+        input: which input it is.
+        number: or which number.
+    """
+
+    input: int | None = None
+    number: int | float | bool | None = None
+
+
+class GeneratedCode(Struct):
+    """Code that was generated for a graph, as it ran.
+
+    Attributes:
+        path: of a file with its text.
+        args: what its function is passed.
+        results: for each output of the graph, its place in what the code returns; None where it is another value.
+        constants: name of a tensor that the code holds -> a file with it.
+    """
+
+    path: str
+    args: list[Passed] = []
+    results: list[int | None] = []
+    constants: dict[str, str] = {}
 
 
 class Request(Struct, kw_only=True):
@@ -23,6 +52,7 @@ class Request(Struct, kw_only=True):
         nodes: for each graph, the node at which the fault was found; None where that is unknown.
         header: what the file says at its top, line by line.
         seconds: how long shrinking may take.
+        code: of "code" and "crash", the code.
     """
 
     fault: Fault
@@ -31,6 +61,7 @@ class Request(Struct, kw_only=True):
     nodes: list[str | None] = []
     header: list[str] = []
     seconds: float = 60.0
+    code: GeneratedCode | None = None
 
 
 class Made(Struct, kw_only=True):

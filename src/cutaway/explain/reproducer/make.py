@@ -18,6 +18,7 @@ from cutaway.explain.reproducer.job import Made, Request
 
 _OURS = ("CUTAWAY", "VLLM_DEBUG_DUMP_PATH", "TORCH_TRACE", "TORCH_LOGS")
 _SHOWS = 1
+_FAILED = "Traceback (most recent call last)"
 
 
 def make_reproducer(request: Request, limit: float = 120.0) -> Made:
@@ -36,16 +37,26 @@ def make_reproducer(request: Request, limit: float = 120.0) -> Made:
     with tempfile.TemporaryDirectory(prefix="cutaway-reproducer-") as folder:
         asked, answered = Path(folder) / "request.json", Path(folder) / "made.json"
         asked.write_bytes(msgspec.json.encode(request))
-        code, said = _run([sys.executable, "-m", "cutaway.explain.reproducer.child", str(asked), str(answered)], limit)
+        command = [sys.executable, "-m", "cutaway.explain.reproducer.child", str(asked), str(answered)]
+        code, said = _run(command, limit, {"TORCHINDUCTOR_CACHE_DIR": folder})
         try:
             made = msgspec.json.decode(answered.read_bytes(), type=Made)
         except (OSError, msgspec.DecodeError) as error:
             how = "it took too long" if code is None else f"it ended with {code}"
             raise ReplayError("no reproducer can be made", how, details=said) from error
+    return checked(made, limit)
+
+
+def checked(made: Made, limit: float = 120.0) -> Made:
+    """What was made, once its file has shown the fault in a process of its own.
+
+    Raises:
+        ReplayError: there is none, or it shows nothing.
+    """
     if not made.path:
         raise ReplayError("no reproducer can be made", made.why)
     code, said = run_reproducer(Path(made.path), limit)
-    if code != _SHOWS:
+    if code != _SHOWS or _FAILED in said:
         Path(made.path).unlink(missing_ok=True)
         raise ReplayError("the reproducer does not show the fault in a process of its own", details=said)
     return made

@@ -40,9 +40,10 @@ class Program:
         """How many nodes compute something."""
         return sum(node.op.startswith("call") for graph in self.graphs for node in graph.nodes)
 
-    def used(self) -> dict[str, Any]:
-        """The inputs that a graph takes, in the order of the first."""
+    def used(self, more: Iterable[Any] = ()) -> dict[str, Any]:
+        """The inputs that a graph takes, in the order of the first, and those among some more names."""
         names = dict.fromkeys(node.name for graph in self.graphs for node in graph.find_nodes(op="placeholder"))
+        names |= dict.fromkeys(name for name in more if isinstance(name, str))
         return {name: self.inputs[name] for name in names}
 
     def shows(self) -> bool:
@@ -53,33 +54,49 @@ class Program:
             return False
 
     def _shows(self) -> bool:
-        first, left = _run(self.graphs[0], self.inputs)
+        first, left = run_graph(self.graphs[0], self.inputs)
         if self.fault == "nan":
             return has_nan(first) and not has_nan(list(self.used().values()))
+        if self.fault == "overwritten":
+            _, given = run_graph(self.graphs[1], self.inputs)
+            return bool(self._changed(given) - self._changed(left))
         if has_nan(first):
             return False  # it compares with everything
         if self.fault == "pair":
-            second, given = _run(self.graphs[1], self.inputs)
+            second, given = run_graph(self.graphs[1], self.inputs)
         else:
-            second, given = _run(self.graphs[0], self.inputs, compiled)
-        return _differ(first, second) or _differ(list(left.values()), [given.get(name) for name in left])
+            second, given = run_graph(self.graphs[0], self.inputs, compiled)
+        return differ(first, second) or differ(list(left.values()), [given.get(name) for name in left])
+
+    def _changed(self, given: Mapping[str, Any]) -> set[str]:
+        """The inputs that are not what they were; by their bits, so that a NaN is itself."""
+        return {
+            name
+            for name, value in given.items()
+            if isinstance(value, torch.Tensor)
+            and torch_internals.tensor_bytes(value) != torch_internals.tensor_bytes(self.inputs[name])
+        }
 
 
-def compiled(module: fx.GraphModule) -> Callable[..., Any]:
-    """A module as Inductor compiles it, for these sizes."""
-    torch.compiler.reset()
-    return torch.compile(module, fullgraph=True, dynamic=False)
+Runnable = Callable[..., Any]
 
 
-def _run(
-    graph: fx.Graph, inputs: Mapping[str, Any], make: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
+def compiled(module: fx.GraphModule, given: Sequence[Any]) -> Runnable:
+    """A module as Inductor compiles it in this process, for these inputs, with no cache."""
+    with torch_internals.without_inductor_caches():
+        return torch_internals.inductor_compile(module, given)
+
+
+def run_graph(
+    graph: fx.Graph, inputs: Mapping[str, Any], make: Callable[[fx.GraphModule, Sequence[Any]], Runnable] | None = None
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Outputs of a graph, and its inputs after that."""
+    """Outputs of a graph, and its inputs after that; node by node, or as what is made of it."""
     names = [node.name for node in graph.find_nodes(op="placeholder")]
     given = {name: copy(inputs[name]) for name in names}
     module = fx.GraphModule({}, graph)
     with torch.no_grad():
-        result = make(module)(*given.values()) if make is not None else Marked(module).run(*given.values())
+        values = list(given.values())
+        result = make(module, values)(*values) if make is not None else Marked(module).run(*values)
     return outputs(result), given
 
 
@@ -106,7 +123,8 @@ class Marked(fx.Interpreter):
         return result
 
 
-def _differ(one: Sequence[Any], other: Sequence[Any]) -> bool:
+def differ(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether values are further apart than tolerance."""
     if len(one) != len(other):
         return True
     return any(
@@ -137,7 +155,7 @@ def extract(graph: fx.Graph, ends: Sequence[fx.Node], cuts: Cuts) -> fx.Graph:
 def _needed(graph: fx.Graph, ends: Iterable[fx.Node], cuts: Cuts) -> set[fx.Node]:
     needed: set[fx.Node] = set()
     waiting = list(ends)
-    writers = [node for node in graph.nodes if _writes(node)]
+    writers = [node for node in graph.nodes if writes(node)]
     while True:
         while waiting:
             node = waiting.pop()
@@ -153,7 +171,8 @@ def _needed(graph: fx.Graph, ends: Iterable[fx.Node], cuts: Cuts) -> set[fx.Node
             return needed
 
 
-def _writes(node: fx.Node) -> bool:
+def writes(node: fx.Node) -> bool:
+    """Whether a node writes to memory that it is passed."""
     overload = torch_internals.op_overload(node.target) if node.op == "call_function" else None
     return overload is not None and bool(torch_internals.effects_of(overload).writes)
 

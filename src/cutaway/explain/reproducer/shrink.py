@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from cutaway.explain.reproducer.program import Marked, Program, extract, levels
+from cutaway.explain.reproducer.program import Marked, Program, extract, levels, writes
 
 _HALVES = 12
 
@@ -49,7 +49,10 @@ class Shrinker:
         Args:
             nodes: for each graph the node at which the fault was found, or None.
         """
-        self._fewer_results(nodes)
+        if self.program.fault == "overwritten":
+            self._writer_alone()
+        else:
+            self._fewer_results(nodes)
         if len(self.program.graphs) == 2:
             self._cut_where_equal()
         self._cut_by_distance()
@@ -82,6 +85,15 @@ class Shrinker:
             return
         for place in range(len(results[0])):
             if self._with_ends([[one[place]] for one in results]):
+                return
+
+    def _writer_alone(self) -> None:
+        """What overwrites as the only result of the second graph, what it writes as that of the first."""
+        first, second = self.program.graphs
+        for writer in (node for node in second.nodes if node.op.startswith("call") and writes(node)):
+            given = [_named(first, one.name) for one in writer.all_input_nodes]
+            ends = [one for one in given if one is not None and one.op.startswith("call")] or [*_results(first)][:1]
+            if ends and self._with_ends([ends, [writer]]):
                 return
 
     def _with_ends(self, ends: Sequence[Sequence[fx.Node]]) -> bool:
@@ -166,7 +178,7 @@ class Shrinker:
 
     def _seeded(self) -> None:
         """Random numbers in the place of recorded ones, where they show the fault as well."""
-        made = {name: _random(value, seed) for seed, (name, value) in enumerate(self.program.used().items())}
+        made = seeded_inputs(self.program.used())
         self.is_seeded = self.try_out(replace(self.program, inputs=made))
 
 
@@ -182,6 +194,11 @@ def values_of(graph: fx.Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def seeded(shape: Sequence[int], dtype: torch.dtype, seed: int) -> torch.Tensor:
     """Random numbers; the file of the reproducer has the same function."""
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def seeded_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs with random numbers in the place of floats, by their place; the file of the reproducer makes the same."""
+    return {name: _random(value, seed) for seed, (name, value) in enumerate(inputs.items())}
 
 
 def _random(value: Any, seed: int) -> Any:

@@ -15,82 +15,34 @@ import torch
 from torch import fx
 
 from cutaway.errors import ReplayError
+from cutaway.explain.reproducer import mains
+from cutaway.explain.reproducer.code import Code
 from cutaway.explain.reproducer.program import Program
 from cutaway.replay.compare import TOLERANCES
 
 _INLINE = 64
 
-_SEEDED = '''
-def seeded(shape, dtype, seed):
-    """Random numbers."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-'''
-
-_COMPARE = '''
-def apart(name, wanted, found):
-    """Say how far two values are apart; whether that is too far."""
-    if not isinstance(wanted, torch.Tensor) or not isinstance(found, torch.Tensor):
-        return wanted != found
-    if wanted.shape != found.shape or wanted.dtype != found.dtype:
-        print(f"{name}: {wanted.dtype} {list(wanted.shape)} against {found.dtype} {list(found.shape)}")
-        return True
-    rtol, atol = TOLERANCES.get(wanted.dtype, (0.0, 0.0))
-    known = ~(wanted.isnan() & found.isnan())
-    error = (wanted.double() - found.double()).abs() - rtol * wanted.double().abs()
-    error = error.nan_to_num(nan=float("inf")).masked_fill(~known, 0.0)
-    if not error.numel() or float(error.max()) <= atol:
-        print(f"{name}: the same, within {rtol} and {atol}")
-        return False
-    place = int(error.argmax())
-    left, right = wanted.reshape(-1)[place].item(), found.reshape(-1)[place].item()
-    print(f"{name}: element {place} of {wanted.numel()} is {right!r} instead of {left!r}")
-    return True
+_MAINS = {
+    "pair": mains.PAIR,
+    "overwritten": mains.OVERWRITTEN,
+    "compiled": mains.COMPILED,
+    "code": mains.CODE,
+    "crash": mains.CRASH,
+    "nan": mains.NAN,
+}
+_COMPILES = ("compiled", "code", "crash")
+_NO_CACHES = 'os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # one may hold what is wrong'
+_UNCOMPARED = ("overwritten", "crash", "nan")
 
 
-def copies(values):
-    return [value.clone() if isinstance(value, torch.Tensor) else value for value in values]
-
-
-def flat(result):
-    return list(result) if isinstance(result, (tuple, list)) else [result]
-
-'''
-
-_PAIR = """
-def main():
-    inputs = example_inputs()
-    with torch.no_grad():
-        wanted, found = flat(before(*copies(inputs))), flat(after(*copies(inputs)))
-    wrong = [apart(f"result {place}", *pair) for place, pair in enumerate(zip(wanted, found))]
-    sys.exit(1 if any(wrong) else 0)
-"""
-
-_COMPILED = """
-def main():
-    inputs = example_inputs()
-    with torch.no_grad():
-        wanted = flat(graph(*copies(inputs)))
-        found = flat(torch.compile(graph, fullgraph=True, dynamic=False)(*copies(inputs)))
-    wrong = [apart(f"result {place}", *pair) for place, pair in enumerate(zip(wanted, found))]
-    sys.exit(1 if any(wrong) else 0)
-"""
-
-_NAN = """
-def main():
-    inputs = example_inputs()
-    with torch.no_grad():
-        results = flat(graph(*copies(inputs)))
-    before = sum(int(value.isnan().sum()) for value in inputs if isinstance(value, torch.Tensor))
-    after = [int(value.isnan().sum()) for value in results if isinstance(value, torch.Tensor)]
-    print(f"NaN: {before} in the inputs, {after} in the results")
-    sys.exit(1 if not before and any(after) else 0)
-"""
-
-_MAINS = {"pair": _PAIR, "compiled": _COMPILED, "crash": _COMPILED, "nan": _NAN}
-
-
-def write(program: Program, path: Path, header: Sequence[str], imports: Sequence[str], is_seeded: bool) -> None:
+def write(
+    program: Program,
+    path: Path,
+    header: Sequence[str],
+    imports: Sequence[str],
+    is_seeded: bool,
+    code: Code | None = None,
+) -> None:
     """Write a reproducer; large inputs go into a file beside it.
 
     Args:
@@ -99,49 +51,78 @@ def write(program: Program, path: Path, header: Sequence[str], imports: Sequence
         header: what it says at its top.
         imports: import statements for what registers its operators.
         is_seeded: whether floats are random numbers by the place of the input.
+        code: that was generated for the graph, where there is any.
 
     Raises:
         ReplayError: a graph that Python cannot say.
     """
+    fault = "code" if program.fault == "compiled" and code is not None else program.fault
     names = ("before", "after") if len(program.graphs) == 2 else ("graph",)
-    order = list(program.used())
+    order = list(program.used(code.args if code is not None else ()))
     functions, needed = [], set[str]()
     for name, graph in zip(names, program.graphs, strict=True):
         text, more = _function(name, graph, order)
         functions.append(text)
         needed |= more
-    made, kept = _inputs(program.used(), is_seeded)
+    made, kept = _inputs({name: program.inputs[name] for name in order}, is_seeded)
+    constants = {f"constant {name}": one.cpu() for name, one in code.constants.items()} if code is not None else {}
     beside = path.with_suffix(".pt")
-    if kept:
-        torch.save(kept, beside)
+    if kept or constants:
+        torch.save(kept | constants, beside)
+    reads = f'torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)'
     text = [
         *(f"# {line}".rstrip() for line in header),
         "#",
         "# Exits with 1 when the fault shows.",
+        *(["import os"] if fault in _COMPILES else []),
+        *(["import signal", "import subprocess"] if fault == "crash" else []),
         "import sys",
-        *(["from pathlib import Path"] if kept else []),
+        *(["from pathlib import Path"] if kept or constants else []),
+        *(["", _NO_CACHES] if fault in _COMPILES else []),
         "",
         "import torch",
         *(["", *homes, ""] if (homes := _homes([*needed, *imports])) else []),
         *sorted({*needed, *imports}),
         "",
-        f"TOLERANCES = {TOLERANCES!r}" if program.fault != "nan" else "",
+        "" if fault in _UNCOMPARED else f"TOLERANCES = {TOLERANCES!r}",
+        f"NAMES = {order!r}" if fault == "overwritten" else "",
         "",
+        *([] if code is None else _generated(code, order, reads)),
         *functions,
-        _SEEDED if any("seeded(" in line for line in made) else "",
+        mains.SEEDED if any("seeded(" in line for line in made) else "",
         "def example_inputs():",
-        *([f'    kept = torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)'] if kept else []),
+        *([f"    kept = {reads}"] if kept else []),
         "    return [",
         *(f"        {line},  # {name}" for name, line in zip(order, made, strict=True)),
         "    ]",
         "",
-        _COMPARE if program.fault != "nan" else _COMPARE[_COMPARE.index("def copies") - 1 :],
-        _MAINS[program.fault],
+        mains.VALUES if fault in _UNCOMPARED else mains.APART + mains.VALUES,
+        _MAINS[fault],
         "",
         'if __name__ == "__main__":',
         "    main()",
     ]
     path.write_text(re.sub(r"\n{4,}", "\n\n\n", "\n".join(text)) + "\n")
+
+
+def _generated(code: Code, order: Sequence[str], reads: str) -> list[str]:
+    """The generated code, and a function of all inputs that calls it and takes the graph's results out of its own."""
+    taken = ", ".join("None" if place is None else f"found[{place}]" for place in code.results)
+    constants = [f'{name} = {reads}["constant {name}"]' for name in code.constants]
+    return [
+        "# -- the generated code " + "-" * 90,
+        "",
+        code.section(),
+        *constants,
+        "# -- the end of it " + "-" * 95,
+        "",
+        "",
+        f"def generated({', '.join(order)}):",
+        f"    found = flat(call([{', '.join(map(str, code.args))}]))",
+        f"    return [{taken}]",
+        "",
+        "",
+    ]
 
 
 def _function(name: str, graph: fx.Graph, order: Sequence[str]) -> tuple[str, set[str]]:
@@ -185,7 +166,7 @@ def _import(name: str, value: Any) -> str:
 
 def _homes(imports: Sequence[str]) -> list[str]:
     """Lines that let modules be imported which are not installed: they stand beside the program that had the fault."""
-    known = {one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one}
+    known = {one for one in (*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path[:1]) if one}
     found: dict[str, str] = {}
     for module in sorted({words[1].partition(".")[0] for one in imports if len(words := one.split()) > 1}):
         origin = getattr(sys.modules.get(module), "__file__", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.explain.within.piece import Eye, Piece, changed_from
+from cutaway.explain.within.eye import Eye
+from cutaway.explain.within.piece import Piece, changed_from
 from cutaway.replay.values import copy
 
 _UNKNOWN = object()
@@ -44,12 +45,24 @@ class Forward:
         split_gm: the stitching graph, with the pieces' eager graphs as its modules; a copy that nobody changes.
         eye: what follows the switches.
         shown: the name of a module -> what dumps call it.
+        code: the stitching code; empty where there is none.
+        called: what that code calls -> what dumps call it; empty where that is the same.
     """
 
-    def __init__(self, split_gm: fx.GraphModule, eye: Eye, shown: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        split_gm: fx.GraphModule,
+        eye: Eye,
+        shown: Callable[[str], str] = str,
+        code: str = "",
+        called: Mapping[str, str] | None = None,
+    ) -> None:
         self.split_gm = split_gm
         self.eye = eye
         self.shown = shown
+        self.code = code
+        self.called = dict(called or {})
+        self._is_told = False
         self.nodes = {str(node.target): node for node in split_gm.graph.find_nodes(op="call_module")}
         self.order = {node: place for place, node in enumerate(split_gm.graph.nodes)}
         self.inputs = split_gm.graph.find_nodes(op="placeholder")
@@ -149,6 +162,8 @@ class Forward:
                 value=known.name,
                 argument=place.argument(position),
                 used_by=self._readers(known, node),
+                compilation=place.compilation,
+                inputs=place.kept_inputs(place.before),
             )
         return result
 
@@ -195,6 +210,7 @@ class Forward:
                 argument=self._argument(node, position),
                 expected=str(wanted),
                 given=self._name_of(given, call),
+                stitching=self._stitching(node, call),
             )
 
     def _check_result(self, result: Any) -> None:
@@ -207,7 +223,31 @@ class Forward:
             expected = self._value(one, call) if isinstance(one, fx.Node) else one
             if expected is not _UNKNOWN and not _is_same(expected, given):
                 name = self._name_of(given, call)
-                self.eye.journal.write("passed", piece="", position=position, expected=str(one), given=name)
+                self.eye.journal.write(
+                    "passed",
+                    piece="",
+                    position=position,
+                    expected=str(one),
+                    given=name,
+                    stitching=self._stitching(end, call),
+                )
+
+    def _stitching(self, node: fx.Node, call: _Call) -> dict[str, Any] | None:
+        """The stitching code and what the split graph says up to a node, without any values; told once."""
+        if self._is_told or not self.code:
+            return None
+        self._is_told = True
+        before = [one for one in self.order if self.order[one] <= self.order[node]]
+        steps = [self._step(one, call) for one in before]
+        return {"code": self.code, "called": self.called, "steps": steps}
+
+    def _step(self, node: fx.Node, call: _Call) -> dict[str, Any]:
+        """A node of the split graph as JSON: what it is of, and of which kind its value is."""
+        args = [{"name": one.name} if isinstance(one, fx.Node) else {"text": repr(one)} for one in _listed(node)]
+        is_item = node.op == "call_function" and node.target is operator.getitem
+        target = self.shown(str(node.target)) if node.op == "call_module" else str(node.target)
+        value = _described(self._value(node, call))
+        return {"name": node.name, "op": "item" if is_item else node.op, "target": target, "args": args, "value": value}
 
     def _keep(self, node: fx.Node, result: Any) -> None:
         call: _Call | None = getattr(self._here, "call", None)
@@ -246,6 +286,20 @@ class Forward:
     def _graph(self, target: str) -> fx.GraphModule | None:
         graph = getattr(self.split_gm, target, None)
         return graph if isinstance(graph, fx.GraphModule) else None
+
+
+def _listed(node: fx.Node) -> Sequence[Any]:
+    first = node.args[0] if node.op == "output" else None
+    return first if isinstance(first, (tuple, list)) else node.args
+
+
+def _described(value: Any) -> Any:
+    """Of which kind a value is: nothing of what is in it."""
+    if isinstance(value, torch.Tensor):
+        return {"shape": list(value.shape), "dtype": str(value.dtype)}
+    if isinstance(value, (tuple, list)):
+        return {"items": [_described(one) for one in value]}
+    return {"number": value} if isinstance(value, (bool, int, float)) else None
 
 
 def _is_strided(value: Any) -> bool:

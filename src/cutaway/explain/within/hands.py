@@ -22,10 +22,10 @@ from cutaway.compiler.config import CompilationConfig
 from cutaway.compiler.passes.inductor_pass import InductorPass
 from cutaway.compiler.passes.order import ROUNDS
 from cutaway.explain.switches import ANY, Switches, read_switches
+from cutaway.explain.within.eye import Eye
 from cutaway.explain.within.forward import Forward
 from cutaway.explain.within.gate import Gate, behind
 from cutaway.explain.within.journal import Journal
-from cutaway.explain.within.piece import Eye
 from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.ops.lookup import registry
 from cutaway.ops.priority import set_priority
@@ -110,6 +110,7 @@ class CompilerHands:
         forward = self.forward
         if forward is None:
             return code, list(runnables)
+        forward.code = code
         options = {"rebuild": self.rebuild, "compilation": where().compilation}
         watched = [
             forward.piece(name, lambda args: span, runnable, **options)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from hashlib import blake2b
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,75 +13,14 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.errors import ExplainError
-from cutaway.explain.switches import Place, Switches
 from cutaway.explain.within.edited import edited_code, edited_graph, read_edited
-from cutaway.explain.within.journal import Journal
+from cutaway.explain.within.errands import do_errands
+from cutaway.explain.within.eye import Eye
+from cutaway.explain.within.generated import Generated
 from cutaway.explain.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
-from cutaway.replay.job import Job
-from cutaway.replay.values import copy, outputs, type_text
+from cutaway.replay.values import copy, outputs
 
 Runnable = Callable[..., Any]
-
-
-class Eye:
-    """What follows the switches in one process.
-
-    Args:
-        switches: what to do.
-        journal: where to tell.
-        native: within it, operators with several implementations run as their native body: an eager graph would
-            otherwise run the very implementation that may be at fault.
-    """
-
-    def __init__(
-        self, switches: Switches, journal: Journal, native: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> None:
-        self.switches = switches
-        self.journal = journal
-        self.native = native
-        self.kept = 0
-
-    def looks_at(self, piece: str) -> bool:
-        """Whether a piece is run another way, or watched."""
-        asked = self.switches
-        places = (
-            *asked.eager,
-            *asked.compare,
-            *asked.fresh,
-            *asked.times,
-            *(one.place for one in (*asked.errands, *asked.edits)),
-        )
-        return any(place.piece in ("*", piece) for place in places)
-
-    def is_among(self, places: Sequence[Place], piece: str, span: str) -> bool:
-        """Whether one of these places is this piece in this range."""
-        return any(place.holds(piece, span) for place in places)
-
-    def keep(self, values: Sequence[Any], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Keep inputs as files, each once, as far as the limit goes."""
-        return [
-            {"name": name, **self._kept(value)}
-            for value, name in zip(values, [*names, *[""] * (len(values) - len(names))], strict=True)
-        ]
-
-    def _kept(self, value: Any) -> dict[str, Any]:
-        if isinstance(value, (bool, int, float)) or value is None:
-            return {"number": value}
-        if not isinstance(value, torch.Tensor):
-            return {"left_out": f"a {type(value).__name__} is not kept"}
-        facts = {"type": type_text(value), "shape": list(value.shape)}
-        buffer = io.BytesIO()
-        torch.save(copy(value).cpu(), buffer)
-        content = buffer.getvalue()
-        digest = blake2b(content, digest_size=16).hexdigest()
-        path = self.journal.folder / "inputs" / f"{digest}.pt"
-        if not path.exists():
-            if self.kept + len(content) > self.switches.keep_inputs:
-                return {**facts, "left_out": f"it has {len(content)} bytes, more than is left of the limit"}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            self.kept += len(content)
-        return {**facts, "path": str(path), "digest": digest}
 
 
 class Piece:
@@ -99,6 +33,9 @@ class Piece:
         eye: what to do with it.
         rebuild: compiles it anew for this range with no cache; None where that cannot be done.
         compilation: what dumps call the compilation, as far as it is known.
+
+    Attributes:
+        before: what the last call that was compared was given, as it was then.
     """
 
     def __init__(
@@ -116,6 +53,7 @@ class Piece:
         self._told: set[str] = set()
         self._edited: Runnable | None = None
         self._is_random = is_random(graph)
+        self.before: list[Any] = []
         self._names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
 
     def is_compared(self) -> bool:
@@ -134,6 +72,8 @@ class Piece:
         self.calls += 1
         asked = self.eye.switches
         is_eager = self.eye.is_among(asked.eager, self.name, self.span)
+        if any(one.place.holds(self.name, self.span) and one.call == self.calls for one in asked.keep):
+            self._say("kept", compilation=self.compilation, inputs=self.kept_inputs(args))
         step = "eager" if is_eager else "compiled"
         self._say("call", step=step)
         function = self._eagerly if is_eager else runnable
@@ -183,7 +123,7 @@ class Piece:
             What the piece returned; which of its inputs the eager graph writes to.
         """
         self.calls += 1
-        before = [copy(value) for value in args]
+        before = self.before = [copy(value) for value in args]
         self._say("call", step="eager")
         try:
             with self.eye.native():
@@ -192,14 +132,15 @@ class Piece:
             self._once("not_compared", why=f"its eager graph fails: {type(error).__name__}: {error}"[:500])
             expected = None
         self._say("call", step="compiled")
-        result = runnable(*args)
+        ran = Generated(args, self._code)
+        result = ran.run(runnable)
         if expected is None:
             return result, []
         self._look_for_nan(before, expected)
         written = [i for i, old in enumerate(before) if changed_from(old, expected.left[i])]
         found, apart = self._verdicts(expected, outputs(result), args, written)
         if apart:
-            self._parted(apart, before)
+            self._parted(apart, before, ran)
         else:
             self._once("same", compared=len(found), random=self._is_random)
         asked = self.eye.is_among(self.eye.switches.fresh, self.name, self.span)
@@ -229,7 +170,17 @@ class Piece:
             verdicts[name] = judge(expected.left[place], args[place], wide, asked.rtol, asked.atol)
         return verdicts, {name: one for name, one in verdicts.items() if one.is_apart}
 
-    def _parted(self, apart: dict[str, Verdict], before: Sequence[Any]) -> None:
+    def kept_inputs(self, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Inputs, kept as files."""
+        return self.eye.keep(values, self._names)
+
+    def _code(self, ran: Generated) -> None:
+        """What generated code is about to run; it may end the process."""
+        path = self.eye.keep_code(ran.text) if ran.text else None
+        args = msgspec.to_builtins(ran.args)
+        self._once("code", path=path, args=args, constants=sorted(ran.constants))
+
+    def _parted(self, apart: dict[str, Verdict], before: Sequence[Any], ran: Generated) -> None:
         if "parted" in self._told:
             self._say("parted_again")
             return
@@ -245,7 +196,14 @@ class Piece:
                 }
                 for name, one in apart.items()
             },
-            inputs=self.eye.keep(before, self._names),
+            inputs=self.kept_inputs(before),
+            code={
+                "args": msgspec.to_builtins(ran.args),
+                "results": ran.results,
+                "constants": self.eye.keep_constants(ran.constants),
+            }
+            if ran.ran
+            else None,
         )
 
     def _look_for_nan(self, before: Sequence[Any], expected: Expected) -> None:
@@ -266,7 +224,7 @@ class Piece:
             layer=_layer(node),
             source=_source(node),
             in_float64=expected.exact is not None and has_nan(expected.exact),
-            inputs=self.eye.keep(before, self._names),
+            inputs=self.kept_inputs(before),
         )
 
     def _compare_fresh(
@@ -292,15 +250,13 @@ class Piece:
 
     def _do_errands(self) -> None:
         """Run what is to be run within this process; each once."""
-        for one in self.eye.switches.errands:
-            if one.job in self._told or not one.place.holds(self.name, self.span):
-                continue
-            self._told.add(one.job)
-            self._say("call", step=f"errand {one.job}")
-            child = import_module("cutaway.replay.child")
-            with torch_internals.without_inductor_caches():
-                answer = child.do(msgspec.json.decode(Path(one.job).read_bytes(), type=Job))
-            self._say("errand", job=one.job, answer=msgspec.to_builtins(answer))
+        mine = [
+            one
+            for one in self.eye.switches.errands
+            if one.job not in self._told and one.place.holds(self.name, self.span)
+        ]
+        self._told.update(one.job for one in mine)
+        do_errands(mine, self._say)
 
     def _once(self, event: str, **facts: Any) -> None:
         if event not in self._told:
