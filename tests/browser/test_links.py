@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import Locator, expect
 from viewer import RANKS, VLLM, Viewer, open_page
 
-FAINT = 60
+FAINT = 96
 HOME = f"{VLLM}/rank_0_dp_0"
 SMALL = "backbone/piece_02/range_1_16/inductor_post_grad.13.decompose_auto_functionalized"
 STEP = "backbone/piece_02/range_1_16/post_grad.2.VllmIRLoweringPass"
@@ -236,6 +236,27 @@ def test_the_back_key_restores_how_far_it_was_scrolled(viewer: Viewer) -> None:
     viewer.main.locator(".cm-content").wait_for()
     viewer.page.wait_for_timeout(500)
     assert abs(viewer.main.locator(".cm-scroller").evaluate("one => one.scrollTop") - before) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fragment", "what", "near"),
+    [
+        (f"{HOME}/graph/backbone/piece_77", "backbone has no piece_77", "backbone/piece_0"),
+        (f"{HOME}/graph/backbone/captured?node=rms_norm_999", "This graph has no node rms_norm_999", "rms_norm"),
+        (f"{HOME}/pipeline/backbone/piece_02/range_1_16/post_grad.9.VllmIRLowering", "has no stage called", STEP),
+        (f"{RANKS}/rank_0_dp_0/compare?other={RANKS}/rank_7", "to compare with", "rank_1_dp_0"),
+        ("run_999/rank_0_dp_0/graph", "There is no run called run_999", "run_00"),
+    ],
+    ids=["piece", "node", "stage", "rank", "run"],
+)
+def test_a_link_to_what_is_not_there_says_so(viewer: Viewer, fragment: str, what: str, near: str) -> None:
+    viewer.open(fragment)
+    notice = viewer.page.get_by_role("alert")
+    expect(notice).to_contain_text(what)
+    expect(notice).to_contain_text(near)
+    expect(viewer.main.get_by_role("heading", level=1).or_(viewer.main.locator("canvas")).first).to_be_visible()
+    notice.get_by_role("button", name="Close").click()
+    expect(notice).to_have_count(0)
 
 
 def test_a_link_to_what_is_not_there_shows_what_is(viewer: Viewer) -> None:

@@ -1,3 +1,4 @@
+import type { Missing } from "./missing";
 import { Seen } from "./seen.svelte";
 import { parse, print, type Place } from "./state";
 
@@ -7,11 +8,16 @@ export type Change = Partial<Omit<Place, "params">> & { params?: Record<string, 
 export class Router {
   place = $state.raw<Place>(parse(""));
 
+  /** The place that a link named; null once one has gone elsewhere. */
+  asked = $state.raw<Place | null>(null);
+  /** What a view could not find of it. */
+  told = $state.raw<Missing | null>(null);
   /** How panes are scrolled, how wide they are: what stands in the link as `see`. */
   readonly seen: Seen;
 
   constructor() {
     this.place = parse(location.hash);
+    this.asked = this.place;
     this.seen = new Seen(this.place.params.see ?? "", (text) =>
       this.#write(this.to({ params: { see: text } }), "replace"),
     );
@@ -22,6 +28,8 @@ export class Router {
     const read = () => {
       if (print(this.place) === location.hash) return;
       this.place = parse(location.hash);
+      this.asked = this.place;
+      this.told = null;
       this.seen.read(this.place.params.see ?? "");
     };
     // Before a link is followed, what is left is told in full.
@@ -59,6 +67,17 @@ export class Router {
     return { ...place, ...change, params: kept };
   }
 
+  /** What the link named is told no more. */
+  forgetAsked(): void {
+    this.asked = null;
+    this.told = null;
+  }
+
+  /** A view has not found something that the link names. */
+  tell(missing: Missing): void {
+    if (this.asked) this.told = missing;
+  }
+
   /** For links: `<a href={router.href({ view: "graph", at })}>`. */
   href(change: Change): string {
     return print(this.to(change));
@@ -68,6 +87,7 @@ export class Router {
   go(change: Change): void {
     this.seen.flush();
     this.seen.leave();
+    this.forgetAsked();
     this.#write(this.to(change), "push");
     this.seen.later();
   }

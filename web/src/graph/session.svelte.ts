@@ -1,6 +1,7 @@
 // One drawn graph: what is open, what is lit, where one stands. Lays out anew when that changes.
 
 import type { Difference, Graph, Snapshot, SnapshotWays } from "../data/types";
+import { nearWords } from "../app/near";
 import { colours, type Colouring } from "./colour";
 import {
   countNodes,
@@ -241,6 +242,42 @@ export class Session {
     }
     const at = this.scene?.visible.of[item] ?? -1;
     if (at > 0) this.focusOn(at, true);
+  }
+
+  /** What a thing is called in links: a node by its name, with `-` when only the graph before has it. */
+  nameOf(at: number): string | null {
+    const shown = at > 0 ? this.scene?.visible.shown[at] : undefined;
+    if (!shown) return null;
+    if (shown.kind !== "node") return `.${shown.key}`;
+    const item = this.drawing.items[shown.item]!;
+    return `${item.change === "removed" ? "-" : ""}${item.node.name}`;
+  }
+
+  /** Stands on what a link names, and opens the layers around it. Returns a sentence when there is none. */
+  async standOn(name: string): Promise<string | null> {
+    if (name.startsWith(".")) {
+      const at = this.scene?.byKey.get(name.slice(1)) ?? -1;
+      if (at > 0) this.focusOn(at, false);
+      const wanted = name.slice(1);
+      const all = [...this.tree.byKey.keys()].filter((key) => key);
+      return this.tree.byKey.has(wanted)
+        ? null
+        : `This graph has no layer ${wanted}.${nearWords(wanted, all)}`;
+    }
+    const removed = name.startsWith("-");
+    const wanted = removed ? name.slice(1) : name;
+    const item = this.drawing.items.find(
+      (each) => each.node.name === wanted && (each.change === "removed") === removed,
+    );
+    if (!item) {
+      const names = this.drawing.items.map((each) => each.node.name);
+      return `This graph has no node ${wanted}.${nearWords(wanted, names)}`;
+    }
+    const at = this.scene?.visible.of[item.index] ?? -1;
+    const shown = this.scene?.visible.shown[at];
+    if (shown?.kind === "node") this.focusOn(at, false);
+    else await this.goTo(item.index);
+    return null;
   }
 
   /** What `next` goes through: what is found, else lit, else changed. */

@@ -1,5 +1,6 @@
 // What there is of a field, and why a query found nothing.
 
+import { nearest as nearestOf } from "../app/near";
 import type { Engine } from "./columns";
 import type { Query } from "./parse";
 import { each } from "./rows";
@@ -24,12 +25,7 @@ export function missesOf(engine: Engine, query: Query): Miss[] {
 
 /** What there is of a field that comes nearest to what was typed. */
 function nearest(engine: Engine, field: Query["terms"][number]["field"], values: string[]): string[] {
-  const known = knownOf(engine, field);
-  const scored = values.flatMap((value) =>
-    known.map((name) => ({ name, score: likeness(value.toLowerCase(), name.toLowerCase()) })),
-  );
-  const best = scored.filter(({ score }) => score >= 0.4).sort((a, b) => b.score - a.score);
-  return [...new Set(best.map(({ name }) => name))].slice(0, 3);
+  return nearestOf(values, knownOf(engine, field));
 }
 
 /** What there is of a field, each once: for what comes nearest, and to choose from while typing. */
@@ -48,15 +44,4 @@ export function knownOf(
   if (field === "layer") return [...siblings.values()].flat();
   const column = field === "word" ? "op" : field === "shape" ? "type" : field;
   return [...(used.get(column) ?? [])].map((at) => table.strings[at]!);
-}
-
-/** Share of pairs of letters that two texts have in common: 1 for equal ones. */
-function likeness(a: string, b: string): number {
-  const pairs = (text: string) =>
-    new Set(Array.from({ length: Math.max(0, text.length - 1) }, (_, at) => text.slice(at, at + 2)));
-  const [left, right] = [pairs(a), pairs(b.slice(0, 200))];
-  if (!left.size || !right.size) return 0;
-  let common = 0;
-  for (const pair of left) if (right.has(pair)) common++;
-  return (2 * common) / (left.size + right.size);
 }
