@@ -155,6 +155,7 @@ def run_edited(edits: Sequence[Edit], command: Sequence[str], environment: Mappi
     try:
         setting = Setting(switches=Switches(edits=tuple(edits)))
         variables, _ = variables_of(setting, folder, folder / "caches", given)
+        caches.share_classes(folder / "classes", given, variables)
         variables["TMPDIR"] = str(folder)
         try:
             code = subprocess.run(list(command), env=variables, check=False).returncode

@@ -115,6 +115,23 @@ class TestCaches:
         assert self.files(tmp_path / "own") == []
         assert variables["VLLM_DISABLE_COMPILE_CACHE"] == variables["CUTAWAY_DISABLE_CACHE"] == "1"
 
+    def test_what_vllm_knows_of_classes_is_shared_and_the_users_is_left_alone(
+        self, tmp_path: Path, users: dict[str, str]
+    ) -> None:
+        (tmp_path / "users/vllm/modelinfos").mkdir()
+        (tmp_path / "users/vllm/modelinfos/one.json").write_text("{}")
+        for name in ("first", "second"):
+            variables, _ = variables_of(at("caches"), tmp_path, tmp_path / name, users)
+            caches_of.share_classes(tmp_path / "classes", users, variables)
+            caches_of.share_classes(tmp_path / "classes", users, variables)
+            (tmp_path / name / "vllm/modelinfos" / f"{name}.json").write_text("{}")
+        assert sorted(path.name for path in (tmp_path / "second/vllm/modelinfos").iterdir()) == [
+            "first.json",
+            "one.json",
+            "second.json",
+        ]
+        assert self.files(tmp_path / "users/vllm/modelinfos") == ["one.json"]
+
     def test_one_that_is_too_large_is_left_out_and_that_is_said(
         self, tmp_path: Path, users: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -315,6 +332,21 @@ class TestProgram:
         found = trial.observe(Setting())
         trial.close()
         assert (found.outcome, found.why) == ("unusable", "no-such-program cannot be run: there is no such program")
+
+    @pytest.mark.parametrize("slow", [False, True])
+    def test_a_trial_without_caches_profits_from_another_unless_time_is_looked_at(
+        self, slow: bool, tmp_path: Path
+    ) -> None:
+        code = (
+            "import os, tempfile; place = os.environ['TORCHINDUCTOR_CACHE_DIR']; print(len(os.listdir(place)), "
+            "sum(name.startswith('mine') for name in os.listdir(tempfile.gettempdir()))); open(place + '/k', 'w'); "
+            "tempfile.mkstemp(prefix='mine')"
+        )
+        trial = ProgramTrial([sys.executable, "-c", code], None, slow, folder=tmp_path / "t", limit=60)
+        logs = [trial.observe(at("caches")).log.read_text().split() for _ in range(2)]
+        trial.close()
+        assert logs == [["0", "0"], ["0", "0"] if slow else ["1", "1"]]
+        assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["001-caches", "002-caches"]
 
     def test_nothing_stays_of_its_caches_and_temporary_files(self, tmp_path: Path) -> None:
         found = self.observe("import tempfile; tempfile.mkstemp(); print(tempfile.gettempdir())", tmp_path)

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +19,8 @@ HEADERS = "precompiled_headers"
 _ODD = r'[\\/:*?"<>|]'
 
 _PREFIX = "cutaway-try-"
+
+_CLASSES = "modelinfos"
 
 MOST = 8 << 30
 """Bytes of a cache that are copied; a larger one is left out, and that is said."""
@@ -57,7 +60,7 @@ class Prepared:
 
 def places(environment: Mapping[str, str]) -> list[Place]:
     """The caches that torch, vLLM and Cutaway would use with these variables."""
-    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = _home(environment)
     name = re.sub(_ODD, "_", _user())
     return [
         Place(
@@ -109,6 +112,26 @@ def prepare(folder: Path, environment: Mapping[str, str], copied: bool) -> Prepa
     return Prepared(variables, tuple(left_out))
 
 
+def share_classes(shared: Path, environment: Mapping[str, str], variables: Mapping[str, str]) -> None:
+    """Give a trial what vLLM knows of models' classes: to find out, it imports everything in a process of its own.
+
+    It is known by the digest of a class's source, and no compile depends on it: all trials may write to one folder, and
+    begin with what the user's has.
+
+    Args:
+        shared: that folder; made where it is not there yet.
+        environment: the user's variables.
+        variables: the trial's, whose caches are there.
+    """
+    theirs = _folder(environment, "VLLM_CACHE_ROOT", _home(environment) / "vllm") / _CLASSES
+    own = Path(variables["VLLM_CACHE_ROOT"], _CLASSES)
+    with suppress(OSError):  # it is found out again
+        if not shared.exists():
+            shutil.copytree(theirs, shared) if theirs.is_dir() else shared.mkdir(parents=True)
+        if not own.is_symlink():
+            own.symlink_to(shared.absolute())
+
+
 def temporary(environment: Mapping[str, str]) -> Path:
     """A folder for temporary files of all trials of one search.
 
@@ -141,6 +164,10 @@ def drop(temporary: Path) -> None:
 
 def _folder(environment: Mapping[str, str], variable: str, otherwise: Path) -> Path:
     return Path(environment[variable]).expanduser() if environment.get(variable) else otherwise
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _user() -> str:

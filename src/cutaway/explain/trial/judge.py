@@ -104,7 +104,7 @@ class ReferenceJudge:
             return Assessment(False, "no time was measured", usable=False)
         words = f"{took:.3g} s"
         if self.fault is None or self.reference is None or self.fault.took is None or self.reference.took is None:
-            return Assessment(False, words)
+            return Assessment(False, words, usable=False)  # what is too long is not known yet
         # More than half of what is too long: as times fall from rung to rung, one part has the largest share of that.
         return Assessment(took > (self.fault.took + self.reference.took) / 2, words, 1)
 

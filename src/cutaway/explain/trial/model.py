@@ -99,6 +99,7 @@ class ModelTrial(Runner):
         super().__init__(**options)
         self.subject = subject
         self.slow = slow
+        self.is_timed = slow is not None
 
     def command(self, setting: Setting, folder: Path) -> Sequence[str]:
         data = spawn.get_preparation_data("cutaway")

@@ -35,6 +35,7 @@ class ProgramTrial(Runner):
         self.program = list(program)
         self.check = None if check is None else pattern_of(check)
         self.slow = slow
+        self.is_timed = slow
 
     def command(self, setting: Setting, folder: Path) -> Sequence[str]:
         return self.program

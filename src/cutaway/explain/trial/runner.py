@@ -18,7 +18,7 @@ from cutaway.explain.trial.observation import Observation
 from cutaway.explain.trial.process import Ended, last_lines, run
 from cutaway.explain.trial.setting import EVERYTHING_ON, Setting, off
 
-_CACHES, _FRESH, _NOTE = "caches", "fresh", "temporary.txt"
+_CACHES, _FRESH, _CLASSES, _NOTE = "caches", "fresh", "classes", "temporary.txt"
 FULL = "No space left on device"
 _MOST_LOG = 1 << 22
 
@@ -34,6 +34,8 @@ class Runner(ABC):
     """
 
     kind = ""
+    is_timed = False
+    """Whether it is looked at how long a trial takes."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Runner(ABC):
         """
         place = self._place(setting)
         variables, left_out = variables_of(setting, place, self._caches(setting, place), self.environment)
+        caches.share_classes((place if self.is_timed else self.folder) / _CLASSES, self._inherited(), variables)
         variables |= self._for_temporary_files()
         for why in left_out:
             if why not in self._told:
@@ -112,9 +115,10 @@ class Runner(ABC):
         """Where a trial has its caches.
 
         With caches off, torch still looks for compiled C++ by its source: all such trials share one folder, which was
-        empty when the search began, and need not ask the compiler anew what the processor can do.
+        empty when the search began, and need not ask the compiler anew what the processor can do. Where time is the
+        fault, none is to profit from another.
         """
-        if not setting.caches:
+        if not setting.caches and not self.is_timed:
             return self.folder / _FRESH
         own, left = place / _CACHES, self.folder / _CACHES
         if setting.warm and left.is_dir():
@@ -122,14 +126,16 @@ class Runner(ABC):
         return own
 
     def _for_temporary_files(self) -> dict[str, str]:
-        if self._temporary is None or not self._temporary.is_dir():
-            given = os.environ if self.environment is None else self.environment
+        if self.is_timed or self._temporary is None or not self._temporary.is_dir():
             note = self.folder / _NOTE
-            with suppress(OSError):  # of a search that was killed
+            with suppress(OSError):  # of the trial before, or of a search that was killed
                 caches.drop(Path(note.read_text()))
-            self._temporary = caches.temporary(given)
+            self._temporary = caches.temporary(self._inherited())
             note.write_text(str(self._temporary))
         return {"TMPDIR": str(self._temporary)}
+
+    def _inherited(self) -> Mapping[str, str]:
+        return os.environ if self.environment is None else self.environment
 
     def _tidy(self, setting: Setting, place: Path) -> None:
         """Drop caches; those that the last trial with everything on has left are kept for a warm start."""
@@ -141,7 +147,7 @@ class Runner(ABC):
 
     def close(self) -> None:
         """The search is over: no cache and no temporary file stays. More may be observed afterwards."""
-        for folder in (self.folder / _CACHES, self.folder / _FRESH, self._temporary):
+        for folder in (*(self.folder / name for name in (_CACHES, _FRESH, _CLASSES)), self._temporary):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
         (self.folder / _NOTE).unlink(missing_ok=True)

@@ -82,6 +82,7 @@ class VllmTrial(Runner):
         self.prompts = list(prompts)
         self.max_tokens = max_tokens
         self.slow = slow
+        self.is_timed = slow is not None
         if find_spec("vllm") is None:
             raise IsolateError(
                 "vLLM is not installed in this Python",
