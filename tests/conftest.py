@@ -11,16 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent / "vllm"))
+
+from kept_objects import keep_objects
+
 pytest.register_assert_rewrite("recordings")  # it asserts for many tests
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "vllm"))
 pytest_plugins = ("run_fixtures",)  # recordings of the real vLLM, which tests of several folders look at
 NEEDS = ("torch", "vllm", "browser", "gpu")
 LAST = ("vllm", "browser", "explain")
 
 # A machine that is busy with something else must not fail a property.
-settings.register_profile("cutaway", deadline=None)
+settings.register_profile("cutaway", deadline=None, max_examples=60)
+settings.register_profile("thorough", deadline=None, max_examples=500)  # --hypothesis-profile thorough
 settings.load_profile("cutaway")
 
 
@@ -39,6 +43,7 @@ def _settle_environment(caches: str) -> None:
 
 CACHES = tempfile.mkdtemp(prefix="cutaway-tests-")
 _settle_environment(CACHES)
+keep_objects(CACHES)
 
 
 def pytest_unconfigure() -> None:

@@ -110,7 +110,7 @@ class Program:
         self.tensors.append(self.b.call(operator.getitem, x, (slice(None), columns)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), moves=st.lists(st.sampled_from(MOVES), min_size=1, max_size=25))
 def test_any_graph_computes_the_same_when_it_is_split(data: st.DataObject, moves: list[str]) -> None:
     program = Program(data)

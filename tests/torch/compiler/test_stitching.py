@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recordings import python
 from syrupy.assertion import SnapshotAssertion
@@ -488,7 +488,6 @@ def stitching_graphs(draw: st.DrawFn) -> tuple[fx.GraphModule, list[str], int]:
     return module_of(graph, root), splitting, count
 
 
-@settings(max_examples=150)
 @given(stitching_graphs())
 def test_the_code_does_what_the_split_graph_does(made: tuple[fx.GraphModule, list[str], int]) -> None:
     gm, splitting, count = made
@@ -524,7 +523,6 @@ def programs(draw: st.DrawFn) -> fx.GraphModule:
     return module_of(graph, {"table": torch.arange(3.0)})
 
 
-@settings(max_examples=60)
 @given(programs())
 def test_split_and_stitched_is_the_original(gm: fx.GraphModule) -> None:
     inputs = [torch.randn(3) for node in gm.graph.nodes if node.op == "placeholder"]

@@ -57,7 +57,7 @@ ALL_INPUTS = [numbers(4, 3, seed=1), numbers(4, 3, seed=2)]
 CUSTOM = ("double_by_name", "add_to_all", "sum_into", "step", "halves")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(steps_with(*CUSTOM), results)
 def test_views_and_writes_of_any_program(written: Any, returned: Any) -> None:
     gm = traced(program(written, returned), *[x.clone() for x in ALL_INPUTS])
@@ -65,7 +65,7 @@ def test_views_and_writes_of_any_program(written: Any, returned: Any) -> None:
     assert_memory_is_right(gm, *ALL_INPUTS)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(steps_with(*CUSTOM, *CUSTOM), results)
 def test_of_functional_graphs(written: Any, returned: Any) -> None:
     run = program(written, returned)

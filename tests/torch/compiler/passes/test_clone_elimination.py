@@ -19,7 +19,7 @@ aten = torch.ops.aten
 own = torch.ops.rewriting
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(steps, results, results)
 def test_nobody_can_tell(written: Any, returned: Any, given_away: Any) -> None:
     inputs = [numbers(4, 3, seed=1), numbers(4, 3, seed=2)]

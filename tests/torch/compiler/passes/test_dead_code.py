@@ -88,7 +88,7 @@ def test_inputs_stay() -> None:
     assert len(gm.graph.find_nodes(op="placeholder")) == 2
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(steps, results)
 def test_nobody_can_tell(written: Any, returned: Any) -> None:
     inputs = [numbers(4, 3, seed=1), numbers(4, 3, seed=2)]

@@ -33,7 +33,7 @@ own = torch.ops.rewriting
 CUSTOM = ("double", "double_by_name", "add_to_all", "sum_into", "step")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(steps_with(*CUSTOM, *CUSTOM, *CUSTOM), results, results)
 def test_nobody_can_tell(written: Any, returned: Any, given_away: Any) -> None:
     inputs = [numbers(4, 3, seed=1), numbers(4, 3, seed=2)]

@@ -340,7 +340,7 @@ def test_every_node_that_was_replaced_is_an_origin() -> None:
             assert node.meta["stack_trace"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["add", "norm", "quant", "dynamic", "sin", "write", "fused"]), max_size=12), st.data())
 def test_any_program_of_them(moves: list[str], data: st.DataObject) -> None:
     picks = data.draw(st.lists(st.integers(0, 20), min_size=40, max_size=40))

@@ -108,7 +108,7 @@ _recent = st.one_of(st.integers(0, 1), st.integers(0, 6))
 _steps = st.lists(st.tuples(st.sampled_from(sorted(MOVES)), _recent, _recent), min_size=1, max_size=7)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(_steps, st.lists(_recent, min_size=1, max_size=3))
 @example(
     [("add", 0, 0), ("add", 0, 0), ("rows", 0, 0), ("rows", 0, 0), ("add", 0, 0), ("rows", 1, 0), ("write", 0, 0)], [0]

@@ -80,7 +80,7 @@ def test_symbolic_sizes_that_are_always_equal() -> None:
     assert run_pass(SplitCoalescing(), gm).counts["splits"] == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(steps, results)
 def test_nobody_can_tell(written: Any, returned: Any) -> None:
     inputs = [numbers(4, 3, seed=1), numbers(4, 3, seed=2)]

@@ -110,7 +110,7 @@ PRIORITY = {"lowering_halved": ["inplace"], "lowering_given_back": ["careless"]}
 
 @pytest.mark.parametrize("priority", [{}, PRIORITY], ids=["native", "others"])
 @given(program=programs())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_a_warm_cache_puts_in_what_tracing_would(program: Program, priority: dict[str, list[str]]) -> None:
     cache = ReplacementCache()
     with set_priority(priority):
@@ -126,7 +126,7 @@ def test_a_warm_cache_puts_in_what_tracing_would(program: Program, priority: dic
 
 
 @given(program=programs())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_it_is_what_the_pattern_matcher_puts_in(program: Program) -> None:
     program = dataclasses.replace(program, calls=program.calls[:1])
     assume(program.calls[0].op is not ops.lowering_nested)  # there, ops are left that an implementation calls
