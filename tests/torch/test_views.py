@@ -5,13 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from programs import numbers
 from recordings import Recorded, check, recorded
+from torch import fx
+from torch._dynamo.backends.common import aot_autograd
 
 import cutaway
+from cutaway.record.nodes import TableBuilder
+from cutaway.record.origins import Remembered, find_origins
+from cutaway.torch_internals import is_view
 
 Function = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
@@ -60,6 +68,25 @@ def parts_of_a_result(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return first + 1, second, places
 
 
+def views_that_change_nothing(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    out = torch.empty(4, 16)
+    q, k = out.split([8, 8], -1)
+    fill(out, x)
+    r = q.reshape(4, 8)
+    s = r.view(4, 8)
+    t = k.contiguous()
+    e = torch.exp(r)
+    f = s * 2
+    return e, f, t + 1, k
+
+
+def views_of_a_result(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    values, places = x.sort()
+    same = values.reshape(4, 16)
+    again = same.view(4, 16)
+    return again + 1, places
+
+
 EXPECTED: dict[Function, dict[str, set[str]]] = {
     written_by_an_operator: {
         "empty": {"out = torch.empty(4, 16)"},
@@ -78,6 +105,17 @@ EXPECTED: dict[Function, dict[str, set[str]]] = {
         "slice_scatter": {"top.relu_()", "bottom.sigmoid_()"},
         "permute": {"turned = top.t()"},
         "exp": {"return torch.exp(turned), y.reshape(-1)"},
+    },
+    views_that_change_nothing: {
+        "split_with_sizes": {"q, k = out.split([8, 8], -1)"},
+        "view": {"r = q.reshape(4, 8)", "s = r.view(4, 8)"},
+        "exp": {"e = torch.exp(r)"},
+        "mul": {"f = s * 2"},
+    },
+    views_of_a_result: {
+        "sort": {"values, places = x.sort()"},
+        "getitem": {"values, places = x.sort()"},
+        "view": {"same = values.reshape(4, 16)", "again = same.view(4, 16)"},
     },
     parts_of_a_result: {
         "sort": {"values, places = x.sort()"},
@@ -122,3 +160,90 @@ def test_a_view_stems_from_its_own_line(tmp_path: Path, function: Function) -> N
     assert {name: found[name] for name in expected} == expected
     assert set().union(*found.values()) <= {line.strip() for line in inspect.getsource(function).splitlines()}
     check(tmp_path)
+
+
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "t": lambda x: x.t(),
+    "half": lambda x: x.chunk(2)[0],
+    "rest": lambda x: x[1:],
+    "same": lambda x: x.view(x.shape),
+    "turned": lambda x: x.unsqueeze(0).transpose(1, 2).squeeze(0),
+    "itself": lambda x: x.contiguous(),
+    "flat": lambda x: x.reshape(-1).unsqueeze(0),
+}
+Steps = list[tuple[str, int]]
+"""What is done to which of the values so far: a view of it is made, it is written to, or it is read."""
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Steps:
+    kinds = st.sampled_from([*VIEWS, *VIEWS, "write", "write", "read", "read"])
+    return draw(st.lists(st.tuples(kinds, st.integers(0, 9)), min_size=2, max_size=9))
+
+
+def program(steps: Steps) -> Function:
+    def run(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        values = [x * 2]
+        read: list[torch.Tensor] = []
+        for number, (kind, place) in enumerate(steps):
+            value = values[place % len(values)]
+            if kind == "write":
+                value.mul_(number + 3)
+            elif kind == "read":
+                read.append(torch.exp(value))
+            elif value.shape[0] > 1:
+                values.append(VIEWS[kind](value))
+        return *read, values[-1] + 1
+
+    return run
+
+
+class Contents(fx.Interpreter):
+    """Runs a graph; keeps what every tensor holds after each step."""
+
+    def __init__(self, gm: fx.GraphModule) -> None:
+        super().__init__(gm, garbage_collect_values=False)
+        self.seen: dict[str, list[torch.Tensor]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.env[n] = super().run_node(n)
+        for node, value in self.env.items():
+            if isinstance(value, torch.Tensor):
+                self.seen.setdefault(node.name, []).append(value.clone())
+        return self.env[n]
+
+
+@given(programs())
+@settings(deadline=None, max_examples=25)
+def test_a_view_holds_what_the_one_holds_that_it_is_said_to_be(steps: Steps) -> None:
+    """As running shows, at one time or another: a write in between changes it."""
+    captured: list[fx.GraphModule] = []
+    traced: list[fx.GraphModule] = []
+    before: list[Remembered] = []
+
+    def forward(gm: fx.GraphModule, _: object) -> Any:
+        traced.append(gm)
+        return gm.forward
+
+    def backend(gm: fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        captured.append(gm)
+        before.append(Remembered.of(gm, TableBuilder().build(gm)))
+        return aot_autograd(fw_compiler=forward)(gm, inputs)
+
+    x = torch.rand(4, 4) + 1
+    torch.compiler.reset()
+    with torch.no_grad():
+        torch.compile(program(steps), backend=backend, fullgraph=True, dynamic=False)(x.clone())
+    (gm,), (aot,), (previous,) = captured, traced, before
+    whole, after = Contents(gm), Contents(aot)
+    whole.run(x.clone())
+    after.run(x.clone())
+    origins = find_origins(aot, previous)
+    for node in aot.graph.nodes:
+        if node.op != "call_function" or not is_view(node.target) or not after.seen.get(node.name):
+            continue
+        (number,) = origins[node].ids
+        said = previous.rows[number]
+        writes = "mul" in said["target"]  # goes back through the views of what it writes to
+        if not writes and "shape" in said and tuple(said["shape"]) == tuple(node.meta["val"].shape):
+            assert any(torch.equal(after.seen[node.name][0], held) for held in whole.seen[said["name"]])

@@ -5,6 +5,8 @@ where they are next read, as a part of the node that reads them: after ``q, k = 
 ``norm(q)`` is traced as ``split(new_x)``, ``getitem``, ``norm``, all of them noted as the norm's. The line of the
 model that they stem from is that of the first split. It is found by walking up both graphs together, from a node that
 is known: here the views that stand between it and what was written, there those that stood between the same two.
+
+What a view itself makes, when it is the one that reads, is its own, and not another view that it happens to look like.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _VIEWS = (
     "view", "view_as", "view_as_complex", "view_as_real",
 )  # fmt: skip
 """What makes views before the trace; some of these may copy, so that places, sizes and strides must fit as well."""
+_THEMSELVES = ("contiguous", "flatten", "to")
+"""What gives back the very tensor that it takes when there is nothing to do: no view, and nothing to make anew."""
+_TYPE = ("dtype", "shape", "stride", "offset", "device")
 
 
 def made_anew(graph: fx.Graph, known: Known, rows: Sequence[Row]) -> dict[fx.Node, int]:
@@ -40,15 +45,47 @@ def made_anew(graph: fx.Graph, known: Known, rows: Sequence[Row]) -> dict[fx.Nod
         rows: the node table from before the trace.
     """
     found: dict[fx.Node, int] = {}
+    told = dict(known)  # as noted; for views that were found to be made anew, what they are
+    results = _results(graph, known, rows)
     for node in graph.nodes:
         origin = known.get(node, ())
         if len(origin) != 1 or node in found:
             continue
-        for start in [node] if torch_internals.is_view(node.target) else node.all_input_nodes:
-            chain = list(_views_up(start, known, origin))
+        for start in _starts(node, results):
+            chain = list(_views_up(start, told, origin))
             if chain:
-                found.update(_aligned(chain, known, rows, origin[0]))
+                new = _aligned(chain, told, rows, origin[0])
+                found.update(new)
+                told.update({view: (number,) for view, number in new.items()})
     return found
+
+
+def _results(graph: fx.Graph, known: Known, rows: Sequence[Row]) -> set[fx.Node]:
+    """The nodes that are what a view itself makes: the last that is noted as it, if that is of its type.
+
+    Where that was not kept, because nobody reads it, the last one is another view, and read by what takes that one.
+    """
+    last = {origin[0]: node for node in graph.nodes if len(origin := known.get(node, ())) == 1}
+    return {
+        node
+        for number, node in last.items()
+        if _is_view(rows[number])
+        and _fits(node_value(node), rows[number])
+        and all(_takes(reader, number, rows) for user in node.users for reader in known.get(user, ()))
+    }
+
+
+def _takes(reader: int, number: int, rows: Sequence[Row]) -> bool:
+    """Whether something takes a value, or a view of it."""
+    taken = _references(rows[reader])
+    return reader == number or number in taken or any(number in _rows_up(each, rows)[0] for each in taken)
+
+
+def _starts(node: fx.Node, results: set[fx.Node]) -> list[fx.Node]:
+    """Where to begin to walk up: views that are read, which the reader's own result is not."""
+    if node in results:
+        return node.all_input_nodes[:1]
+    return [node] if torch_internals.is_view(node.target) else list(node.all_input_nodes)
 
 
 def _views_up(node: fx.Node, known: Known, origin: tuple[int, ...]) -> Iterator[fx.Node]:
@@ -59,19 +96,33 @@ def _views_up(node: fx.Node, known: Known, origin: tuple[int, ...]) -> Iterator[
 
 
 def _aligned(chain: Sequence[fx.Node], known: Known, rows: Sequence[Row], reader: int) -> dict[fx.Node, int]:
-    """The chain's nodes and what they are, for that input of the reader whose views fit; empty when none does."""
-    base = known.get(chain[-1].all_input_nodes[0], ())
+    """The chain's nodes and what they are, for that input of the reader whose views fit; empty when none does.
+
+    What the chain begins at is one of those views or what they are views of; else a write to that. Where an input of
+    the reader begins there without any write, no other one is asked: it may take the same tensor once more.
+    """
+    begin = chain[-1].all_input_nodes[0]
+    base = known.get(begin, ())
     best: dict[fx.Node, int] = {}
     if reader in base:  # parts of what the reader itself makes
         return best
-    for number in _references(rows[reader]):
-        views, root = _rows_up(number, rows)
+    ways = [_rows_up(number, rows) for number in _references(rows[reader])]
+    exact = [way for way in ways if way[1] in base or any(view in base for view in way[0])]
+    written = [way for way in ways if any(_writes(writer, way[1], rows) for writer in base)]
+    for views, root in exact or written:
         place = next((index for index, view in enumerate(views) if view in base), None)
-        if place is None and root not in base and not any(_writes(writer, root, rows) for writer in base):
-            continue
-        matched = _matched(chain, views[:place], rows)
+        left = views[:place]
+        if place is None and not _is_whole(begin, rows[root]):
+            # of a result with several values the chain begins at one: views are of that
+            left = left[:-1] if left and root in base and _fits(node_value(begin), rows[left[-1]]) else []
+        matched = _matched(chain, left, rows)
         best = matched if len(matched) > len(best) else best
     return best
+
+
+def _is_whole(node: fx.Node, row: Row) -> bool:
+    """Whether a node is all that a row is, not one of its values."""
+    return row.get("outputs") is None or isinstance(node_value(node), (list, tuple))
 
 
 def _writes(number: int, root: int, rows: Sequence[Row]) -> bool:
@@ -82,13 +133,23 @@ def _writes(number: int, root: int, rows: Sequence[Row]) -> bool:
 def _rows_up(number: int, rows: Sequence[Row]) -> tuple[list[int], int]:
     """The views that a value was made through, from itself upwards, and what they are views of."""
     views: list[int] = []
-    while rows[number]["op"].startswith("call_") and short_name(rows[number]["target"]) in _VIEWS:
+    while _is_view(rows[number]):
         inputs = _references(rows[number])
         if not inputs:
             break
-        views.append(number)
+        if not _is_itself(rows[number], rows[inputs[0]]):
+            views.append(number)
         number = inputs[0]
     return views, number
+
+
+def _is_view(row: Row) -> bool:
+    return row["op"].startswith("call_") and short_name(row["target"]) in _VIEWS
+
+
+def _is_itself(row: Row, taken: Row) -> bool:
+    """Whether what a call gives back is the tensor that it takes."""
+    return short_name(row["target"]) in _THEMSELVES and all(row.get(key) == taken.get(key) for key in _TYPE)
 
 
 def _references(row: Row) -> list[int]:
