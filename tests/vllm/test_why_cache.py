@@ -94,13 +94,13 @@ class TestADump:
         assert miss.words == ()
         assert "the key is the same" in miss.reason
 
-    def test_is_held_against_another_cache(self, recorded: Finished, layers_16: Finished, tmp_path: Path) -> None:
+    def test_is_held_against_another_cache(self, recorded: Finished, layers_32: Finished, tmp_path: Path) -> None:
         """Two runs with caches of their own: what would have been another, had they shared one."""
         shutil.copytree(recorded.cache / "torch_compile_cache", tmp_path / "torch_compile_cache")
         for path in tmp_path.rglob("cache_key_factors.json"):
             os.utime(path, (1.0, 1.0))
-        (miss,) = explain_cache(layers_16.dump, tmp_path)
-        assert any("num_hidden_layers: 4 → 16" in words for words in miss.words)
+        (miss,) = explain_cache(layers_32.dump, tmp_path)
+        assert any("num_hidden_layers: 4 → 32" in words for words in miss.words)
 
     def test_names_no_secret(self, recorded: Finished) -> None:
         for path in recorded.cache.rglob(NOTES):
