@@ -27,8 +27,8 @@ from in_vllm import IN_VLLM, ask_in_vllm  # noqa: E402
 
 PAGE = ROOT / "docs" / "debugging.md"
 BEGIN, END = "<!-- made by benchmarks/gallery.py -->", "<!-- end -->"
-SHOWN = ("differs", "break", "restricts", "leaves", "reason", "part", "pass", "provider", "kind", "piece", "kernel")
-SHOWN += ("layer", "node")
+SHOWN = ("differs", "break", "restricts", "leaves", "reason", "part", "pass", "provider", "kind", "factor", "piece")
+SHOWN += ("kernel", "layer", "node")
 WORDS = {"own": "the model's own", "none": "no fault"}
 
 

@@ -114,32 +114,32 @@ GALLERY: Sequence[Fault] = (
     Fault(
         "wrong_lowering", "wrong code of Inductor's for an operator of one piece", "isolate",
         {"part": "^inductor$", "piece": "^piece_04$", "node": "^(tanh|mul)", "source": "tanh"},
-        {"kernel": "tanh", "layer": "^Decoder"}, is_slow=True,
+        {"kernel": "tanh", "layer": "^Decoder"}, shows=True, is_slow=True,
     ),
     Fault(
         "donated_input", "an input that is overwritten as if it were donated", "isolate",
         {"part": "^passes$", "kind": "^overwritten$", "piece": "^piece_02$", "pass": "^reuse_inputs$"},
-        {"node": "^skip"}, is_slow=True,
+        {"node": "^skip"}, shows=True, is_slow=True,
     ),
     Fault(
         "swapped_argument", "stitching that swaps two arguments of a piece", "isolate",
         {"part": "^compile$", "kind": "^arguments$", "piece": "^piece_04$"},
-        {"node": "^x_2$|^skip$"},
+        {"node": "^x_2$|^skip$"}, shows=True,
     ),
     Fault(
         "stale_artifact", "a wrong artifact in the cache, under the right key", "isolate",
         {"part": "^caches$", "kind": "^stale artifact$", "piece": "^piece_04$"},
-        {"source": "tanh", "node": "^(tanh|mul)"}, fill={"GALLERY_FILL": "1"}, is_slow=True,
+        {"source": "tanh", "node": "^(tanh|mul)"}, fill={"GALLERY_FILL": "1"}, shows=True, is_slow=True,
     ),
     Fault(
         "missing_factor", "a variable that is missing from the key of a pass", "isolate",
-        {"part": "^caches$", "kind": "^stale artifact$", "piece": "^piece_04$"},
-        {"source": "tanh", "node": "^mul"}, fill={"GALLERY_CAP": "3"}, is_slow=True,
+        {"part": "^caches$", "kind": "^stale artifact$", "piece": "^piece_04$", "factor": "^GALLERY_CAP$"},
+        {"source": "tanh", "node": "^mul"}, fill={"GALLERY_CAP": "3"}, shows=True, is_slow=True,
     ),
     Fault(
         "kernel_crash", "a kernel that reads where there is no memory", "isolate",
         {"part": "^inductor$", "kind": "^crash$", "piece": "^piece_04$"},
-        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^Decoder"}, is_slow=True,
+        {"kernel": "tanh", "node": "^(tanh|mul)", "source": "tanh", "layer": "^Decoder"}, shows=True, is_slow=True,
     ),
     Fault(
         "nan_in_layer", "NaNs from one layer", "isolate",
@@ -218,10 +218,13 @@ def facts_of(how: How, plain: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items() if value}
 
 
+_FIELDS = ("piece", "layer", "source", "op", "provider", "kernel", "node", "factor")
+
+
 def _verdict_facts(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Of `isolate`. The kind is told where it says more than that numbers differ; the range, where not all have it."""
     finding = plain.get("finding") or {}
-    facts = {name: finding.get(name) for name in ("piece", "layer", "source", "op", "provider", "kernel", "node")}
+    facts = {name: finding.get(name) for name in _FIELDS}
     facts |= {"part": plain.get("part"), "pass": finding.get("pass_name"), "meanwhile": plain.get("workaround")}
     if finding.get("kind") not in ("numbers", "unknown", "nan"):
         facts["kind"] = finding.get("kind")

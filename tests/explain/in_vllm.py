@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from exhibits import FAULTS, Answer, Fault, facts_of, run, users_variables
+from exhibits import Answer, Fault, facts_of, run, users_variables
+from vllm_plugin import plugin_variables
 
 DEMO = Path(__file__).parents[2] / "demo"
 PIECE, RANGE = "^piece_04$", "^1_4096$"
@@ -22,17 +22,17 @@ IN_VLLM = (
     ),
     Fault(
         "missing_factor", "in vLLM: a variable that is missing from the key of a plugin's pass", "isolate",
-        {"part": "^caches$", "kind": "^stale artifact$", "piece": PIECE},
+        {"part": "^caches$", "kind": "^stale artifact$", "piece": PIECE, "factor": "^GALLERY_SCALE$"},
         {"layer": r"^layers\.1\.mlp", "node": "^mul", "source": "silu", "meanwhile": "VLLM_DISABLE_COMPILE_CACHE",
          "range": RANGE},
-        fill={"GALLERY_SCALE": "3"},
+        fill={"GALLERY_SCALE": "3"}, shows=True,
     ),
 )  # fmt: skip
 
 
 def ask_in_vllm(fault: Fault, folder: Path) -> Answer:
     """Plant a fault in vLLM, and ask `cutaway isolate vllm` what it is; as `exhibits.ask`."""
-    variables = {**users_variables(folder), **_plugin(folder / "plugin", fault)}
+    variables = {**users_variables(folder), **plugin_variables(folder / "plugin", fault.name)}
     sys.path.insert(0, str(DEMO))
     from tiny_model import make_model  # noqa: PLC0415 - imports torch and transformers
 
@@ -47,23 +47,6 @@ def ask_in_vllm(fault: Fault, folder: Path) -> Answer:
     plain = json.loads(text) if text else {}
     seconds = time.monotonic() - began
     return Answer(fault, facts_of(fault.how, plain), plain, seconds, (folder / "errors.txt").read_text())
-
-
-def _plugin(folder: Path, fault: Fault) -> Mapping[str, str]:
-    """A plugin is a package with an entry point; this one lies in a folder that is on the path."""
-    described = folder / "gallery_plugin-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: gallery-plugin\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[vllm.general_plugins]\ngallery = gallery_plugin:register\n")
-    shutil.copy(FAULTS / "gallery_plugin.py", folder)
-    return {
-        "GALLERY_FAULT": fault.name,
-        "PYTHONPATH": str(folder),
-        "CUTAWAY_DEMO_PLATFORM": "1",
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CACHE_ROOT": str(folder.parent / "users" / "vllm"),
-    }
 
 
 def _start(folder: Path, arguments: list[str], variables: Mapping[str, str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,25 +15,17 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "explain"))
+
+from vllm_plugin import plugin_variables  # noqa: E402 - stands in the gallery's folder
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A plugin is a package with an entry point; this one lies in a folder that is on the path."""
-    described = folder / "planted_pass-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: planted-pass\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[vllm.general_plugins]\nplanted = planted_pass:register\n")
-    shutil.copy(HERE / "planted_pass.py", folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CUTAWAY", "VLLM_", "TORCH"))}
     return kept | {
-        "PYTHONPATH": str(folder),
-        "CUTAWAY_DEMO_PLATFORM": "1",
-        "HF_HUB_OFFLINE": "1",
+        **plugin_variables(folder / "plugin", "wrong_pass"),
         "OMP_NUM_THREADS": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CACHE_ROOT": str(folder / "users" / "vllm"),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "users" / "inductor"),
     }
 

@@ -143,6 +143,7 @@ class Verdict:
             "layer": found.layer, "source": found.source, "piece": found.place or None, "pass": found.pass_name,
             "node": found.code or found.node,
             "provider": f"{found.provider} of {found.op}" if found.provider else None, "kernel": found.kernel,
+            "factor": found.factor,
             "sure": {"confirmed": "confirmed: without it the fault goes", "likely": "likely: seen, not tried without",
                      "unknown": None}[found.confidence],
             "also in": ", ".join(found.others) or None,

@@ -125,6 +125,23 @@ def test_a_stale_artifact(tmp_path: Path) -> None:
     assert trial.settings[0].switches.fresh
 
 
+def test_the_one_variable_that_the_users_code_reads_is_the_factor(tmp_path: Path) -> None:
+    read = {"variable": "SCALE", "at": "users_pass.py:3", "is_set": False}
+    fresh = {"event": "fresh", "piece": "piece_02", "range": "1_8", "is_apart": False, "reads": [read]}
+    found = look(WrittenTrial(tmp_path, always(PARTED, fresh)), "caches")
+    assert found.factor == "SCALE"
+    assert any("SCALE, which is not set now, at users_pass.py:3" in one for one in found.evidence)
+    assert any("when the artifact was stored" in one for one in found.unknown)
+
+
+def test_of_several_that_are_read_none_is_named_as_the_factor(tmp_path: Path) -> None:
+    reads = [{"variable": name, "at": "users_pass.py:3", "is_set": True} for name in ("A", "B")]
+    fresh = {"event": "fresh", "piece": "piece_02", "range": "1_8", "is_apart": False, "reads": reads}
+    found = look(WrittenTrial(tmp_path, always(PARTED, fresh)), "caches")
+    assert found.factor is None
+    assert sum("the key may lack it" in one for one in found.evidence) == 2
+
+
 def test_an_artifact_that_is_as_wrong_when_compiled_anew_is_not_stale(tmp_path: Path) -> None:
     fresh = {"event": "fresh", "piece": "piece_02", "range": "1_8", "is_apart": True}
     assert look(WrittenTrial(tmp_path, always(PARTED, fresh)), "caches").kind == "numbers"

@@ -35,6 +35,7 @@ class Finding:
         source: file:line of the model's Python, with the line.
         op, provider: the operator of the IR, and the implementation that it was given.
         kernel: Inductor's.
+        factor: of a stale artifact, the variable or file that its key may lack, where there is but one.
         confidence: how sure that is.
         evidence: what was seen, one sentence each.
         others: further pieces with the same fault.
@@ -55,6 +56,7 @@ class Finding:
     op: str | None = None
     provider: str | None = None
     kernel: str | None = None
+    factor: str | None = None
     confidence: Confidence = "unknown"
     evidence: tuple[str, ...] = ()
     others: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ def parted(trials: Trials, event: Event, seen: Seen, dump: Dump | None) -> Findi
     )
     fresh = next((one for one in seen.all("fresh") if Place(one["piece"], one["range"]) == place), None)
     if fresh is not None and fresh.get("is_apart") is False:
-        return _stale(trials, finding, event, seen, dump)
+        return _stale(trials, _with_factor(finding, fresh), event, seen, dump)
     if trials.repeats > 1:
         finding = finding.without("which node it is: a replay need not show what comes and goes")
         return which_pass(trials, finding, dump) or _confirmed(trials, finding, seen)
@@ -59,7 +59,29 @@ def _stale(trials: Trials, finding: Finding, event: Event, seen: Seen, dump: Dum
     except CutawayError as error:
         return finding.without(f"a reproducer: {error}")
     code = generated_by(stages, seen, event)
-    return reproduced(trials, finding, "code", stages, [stages.captured], code=code)
+    # What was compiled anew is right, up to its last graph; that one needs no operator of an engine's.
+    found = reproduced(trials, finding, "code", stages, [stages.last], code=code)
+    if found.reproducer is None and stages.last is not stages.captured:
+        found = reproduced(trials, finding, "code", stages, [stages.captured], code=code)
+    return found
+
+
+def _with_factor(finding: Finding, fresh: Event) -> Finding:
+    """With what the key of the artifact may lack: all that the user's code reads when the piece is compiled anew."""
+    reads: list[Event] = fresh.get("reads") or []
+    if not reads:
+        told = "which factor its key lacks, if any: no code of yours reads a variable or a file when it is compiled"
+        return finding.without(told)
+    for one in reads:
+        name = one.get("variable") or one["file"]
+        what = f"the file {name}" if "file" in one else f"the variable {name}, {_state(one)}"
+        finding = finding.with_evidence(f"its compile reads {what}, at {one['at']}: the key may lack it")
+    finding = finding.without("what that was when the artifact was stored: nothing in the cache says so")
+    return replace(finding, factor=reads[0].get("variable") or reads[0]["file"]) if len(reads) == 1 else finding
+
+
+def _state(read: Event) -> str:
+    return "which is set now" if read["is_set"] else "which is not set now"
 
 
 def _stages(trials: Trials, finding: Finding, dump: Dump, event: Event, seen: Seen) -> Finding:

@@ -59,14 +59,16 @@ def _with_code(request: Request, program: Program, code: Code) -> Made:
             why = "the code, run by itself with the same inputs, computes what the graph does"
             return Made(nodes_before=before, why=why)
         program, code = found
-    for is_seeded in (True, False):
-        tried = replace(program, inputs=seeded_inputs(program.inputs)) if is_seeded else program
-        if request.fault == "code" and is_seeded and wrong_result(tried, code) is None:
-            continue
-        _write(request, tried, before, is_seeded, code)
-        if not is_seeded or request.fault == "code" or run_reproducer(Path(request.output), request.seconds)[0] == 1:
-            return _made(request, tried, before, is_seeded, code)
-    raise AssertionError("what was recorded is written whatever seeded inputs show")
+    seeded = replace(program, inputs=seeded_inputs(program.inputs))
+    if request.fault == "crash":
+        _write(request, seeded, before, True, code)
+        if run_reproducer(Path(request.output), request.seconds)[0] == 1:
+            return _made(request, seeded, before, True, code, is_shown=True)
+    elif wrong_result(seeded, code) is not None:
+        _write(request, seeded, before, True, code)
+        return _made(request, seeded, before, True, code)
+    _write(request, program, before, False, code)
+    return _made(request, program, before, False, code)
 
 
 def _write(request: Request, program: Program, before: int, is_seeded: bool, code: Code | None) -> None:
@@ -78,7 +80,15 @@ def _write(request: Request, program: Program, before: int, is_seeded: bool, cod
     write(program, Path(request.output), header, needed, is_seeded, code)
 
 
-def _made(request: Request, program: Program, before: int, is_seeded: bool, code: Code | None, tries: int = 1) -> Made:
+def _made(
+    request: Request,
+    program: Program,
+    before: int,
+    is_seeded: bool,
+    code: Code | None,
+    tries: int = 1,
+    is_shown: bool = False,
+) -> Made:
     used = program.used(code.args if code is not None else ())
     return Made(
         path=request.output,
@@ -87,6 +97,7 @@ def _made(request: Request, program: Program, before: int, is_seeded: bool, code
         elements=sum(value.numel() for value in used.values() if hasattr(value, "numel")),
         is_seeded=is_seeded,
         tries=tries,
+        is_shown=is_shown,
     )
 
 

@@ -73,6 +73,7 @@ class Made(Struct, kw_only=True):
         elements: how many numbers its inputs hold.
         is_seeded: whether seeded inputs show the fault.
         tries: how many smaller graphs were tried.
+        is_shown: whether the file has shown the fault in a process of its own already.
         why: why there is none.
     """
 
@@ -82,4 +83,5 @@ class Made(Struct, kw_only=True):
     elements: int = 0
     is_seeded: bool = False
     tries: int = 0
+    is_shown: bool = False
     why: str = ""

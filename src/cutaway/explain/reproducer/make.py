@@ -55,6 +55,8 @@ def checked(made: Made, limit: float = 120.0) -> Made:
     """
     if not made.path:
         raise ReplayError("no reproducer can be made", made.why)
+    if made.is_shown:
+        return made
     code, said = run_reproducer(Path(made.path), limit)
     if code != _SHOWS or _FAILED in said:
         Path(made.path).unlink(missing_ok=True)

@@ -157,12 +157,13 @@ class Shrinker:
     def _cuttable(self, place: int) -> list[str]:
         """Nodes of a graph, other than its results, whose value is one tensor that is known."""
         graph = self.program.graphs[place]
-        results = set(_results(graph))
+        ends = self.program.graphs if self.program.fault == "overwritten" else (graph,)  # what is written stays shown
+        results = {node.name for one in ends for node in _results(one)}
         return [
             node.name
             for node in graph.nodes
             if node.op.startswith("call")
-            and node not in results
+            and node.name not in results
             and isinstance(self.values[place].get(node.name), torch.Tensor)
         ]
 

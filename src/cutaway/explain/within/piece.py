@@ -17,6 +17,7 @@ from cutaway.explain.within.edited import edited_code, edited_graph, read_edited
 from cutaway.explain.within.errands import do_errands
 from cutaway.explain.within.eye import Eye
 from cutaway.explain.within.generated import Generated
+from cutaway.explain.within.reads import watch_reads
 from cutaway.explain.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
 from cutaway.replay.values import copy, outputs
 
@@ -237,13 +238,15 @@ class Piece:
         self._say("call", step="fresh")
         given = [copy(value) for value in before]
         try:
-            made = outputs(rebuild(self.name, self.span)(*given))
+            with watch_reads() as reads:
+                function = rebuild(self.name, self.span)
+            made = outputs(function(*given))
         except Exception as error:  # noqa: BLE001  (the engine goes on)
             self._say("fresh", failed=f"{type(error).__name__}: {error}"[:500])
             return
         written = [i for i, old in enumerate(before) if changed_from(old, expected.left[i])]
         _, apart = self._verdicts(expected, made, given, written)
-        self._say("fresh", is_apart=bool(apart))
+        self._say("fresh", is_apart=bool(apart), reads=reads.told())
 
     def _is_errand(self) -> bool:
         return any(one.place.holds(self.name, self.span) for one in self.eye.switches.errands)
