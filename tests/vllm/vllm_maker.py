@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,10 +21,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from vllm_runs import BEGUN, ROOT, RUNS, TIMES, Run, failure_file, is_alive, older_vllm
+from vllm_runs import BEFORE, BEGUN, ROOT, RUNS, TIMES, Run, digests, failure_file, is_alive, older_vllm
 
 PROGRAM = Path(__file__).with_name("vllm_program.py")
 GENERATE = ROOT / "demo" / "generate.py"
+EDITOR = Path(__file__).with_name("vllm_editor.py")
 LIMIT = 600
 _OURS = ("CUTAWAY", "VLLM_", "TORCH", "INDUCTOR_")
 
@@ -86,6 +88,10 @@ class Maker:
         cache = self.folder / run.cache_of / "cache" if run.cache_of and not run.moved else folder / "cache"
         if run.cache_of and run.moved:
             _copy(self.folder / run.cache_of / "cache", cache, run.without)
+        elif run.version is None and not run.cache_of:
+            self._know_models(cache)
+        if run.edit:
+            (folder / BEFORE).write_text(json.dumps(digests(cache)))
         started = time.monotonic()
         self._run(run, folder, cache)
         (folder / "cache_files.json").write_text(json.dumps(_files(cache)))
@@ -93,12 +99,24 @@ class Maker:
         (folder / "times").write_text(json.dumps({"seconds": time.monotonic() - started, "crowding": crowding}))
         (folder / "times").rename(folder / TIMES)
 
+    def _know_models(self, cache: Path) -> None:
+        """What vLLM found out about its models in an earlier run, in a process that imports them all."""
+        done = (self.folder / name / "cache" / "modelinfos" for name in list(self._begun) if self._is_done(name))
+        if known := next((folder for folder in done if folder.is_dir()), None):
+            shutil.copytree(known, cache / "modelinfos")
+
+    def _is_done(self, name: str) -> bool:
+        return RUNS[name].version is None and (self.folder / name / TIMES).exists()
+
     def _run(self, run: Run, folder: Path, cache: Path) -> None:
         fork = ["--fork"] if run.engine == "fork" else []
         option = ["--debug-dump-path", str(folder / "dump")] if run.dump == "option" else []
         odd = [f"--odd-layer={run.odd_layer}"] if run.odd_layer is not None else []
         command = [sys.executable, str(PROGRAM), str(folder / "facts.json"), *fork, *odd, str(GENERATE)]
         command += [*run.arguments.split(), *option, "--tokens-out", str(folder / "result.json")]
+        if run.edit:
+            dump = self.folder / str(run.cache_of) / "dump"
+            command = [sys.executable, "-m", "cutaway.cli", "edit", str(dump), *run.edit, "--", *command]
         with (folder / "log.txt").open("w") as log:
             process = subprocess.Popen(
                 command,
@@ -124,6 +142,7 @@ def _environment(run: Run, folder: Path, cache: Path) -> dict[str, str]:
     """This process's environment, without what would change the run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     environment |= {"VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+    environment["TORCHINDUCTOR_VEC_ISA_OK"] = "1"  # no trial compiles: what the processor says of itself is true
     environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if run.engine == "inside" else "1"
     if run.platform:
         environment["CUTAWAY_DEMO_PLATFORM"] = "1"
@@ -132,6 +151,8 @@ def _environment(run: Run, folder: Path, cache: Path) -> dict[str, str]:
     if run.switches:
         (folder / "switches.json").write_text(run.switches)
         environment["CUTAWAY_SWITCHES"] = str(folder / "switches.json")
+    if run.edit:
+        environment["VISUAL"] = shlex.join([sys.executable, str(EDITOR)])
     if run.version:
         environment["PYTHONPATH"] = str(older_vllm(run.version))
     return environment | dict(run.environment)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Run:
         without: what of the copy is taken away first, as a glob.
         version: an older vLLM, from the folder that `make env-vllm` makes.
         odd_layer: the decoder layer that is not like the others; None for none.
+        edit: what `cutaway edit` is to open of the recording of that other run, for vllm_editor.py to change.
         switches: what `cutaway isolate` would have its hands do in the process (`cutaway.explain.switches`), as JSON.
         environment: further variables.
     """
@@ -42,6 +44,7 @@ class Run:
     without: str | None = None
     version: str | None = None
     odd_layer: int | None = None
+    edit: tuple[str, ...] = ()
     switches: str = ""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -53,12 +56,13 @@ RUNS: dict[str, Run] = {
     "recorded": Run(BASE, environment={"HF_TOKEN": SECRET}),
     "unrecorded": Run(BASE, dump=None),
     "layers_32": Run("--layers 32"),
-    "layers_16": Run("--layers 16"),
     "odd_layer": Run("--layers 6", odd_layer=3),
     "two_ranks": Run("--tensor-parallel 2", engine="spawn"),
     "watched": Run(BASE, dump=None, switches='{"compare": [{"piece": "*", "range": "*"}]}'),
     "warm": Run(BASE, cache_of="recorded"),
-    "warm_moved": Run(BASE, cache_of="recorded", moved=True),
+    "edited": Run(BASE, dump=None, cache_of="recorded", moved=True, edit=("piece_08/range_1_16",)),
+    "edited_graph": Run(BASE, dump=None, cache_of="recorded", moved=True, edit=("piece_08", "--graph")),
+    "warm_moved": Run(BASE, cache_of="edited", moved=True),
     "warm_pieces": Run(BASE, cache_of="recorded", moved=True, without="**/rank_0_0/model*"),
     "warm_two_ranks": Run("--tensor-parallel 2", engine="spawn", cache_of="two_ranks"),
     "warm_over_unrecorded": Run(BASE, cache_of="unrecorded"),
@@ -137,6 +141,9 @@ def older_vllm(version: str) -> Path:
 
 BEGUN = "begun"
 """Where the process that makes the runs of a folder has its id."""
+BEFORE = "cache_before.json"
+"""What the files of a cache were before a run with edited code: path -> digest."""
+
 TIMES = "times.json"
 """A run's last file: when it is there, the run is over."""
 
@@ -162,6 +169,15 @@ def wait_for(folder: Path, name: str) -> Finished:
             raise RuntimeError(f"what makes the runs has ended\n{log.read_text() if log.exists() else ''}")
         time.sleep(0.1)
     return finished(folder, name)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file and folder in a folder: its path -> what is in it, and when it was last written to."""
+    return {
+        str(path.relative_to(folder)): f"{sha256(path.read_bytes() if path.is_file() else b'').hexdigest()} "
+        f"{path.stat().st_mtime_ns}"
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def finished(folder: Path, name: str) -> Finished:
