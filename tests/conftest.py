@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "vllm"))
 
@@ -20,11 +20,12 @@ pytest.register_assert_rewrite("recordings")  # it asserts for many tests
 HERE = Path(__file__).parent
 pytest_plugins = ("run_fixtures",)  # recordings of the real vLLM, which tests of several folders look at
 NEEDS = ("torch", "vllm", "browser", "gpu")
-LAST = ("vllm", "browser", "explain")
+TURNS = ("explain", "torch", "browser", "gpu", "unit", "vllm")
 
 # A machine that is busy with something else must not fail a property.
-settings.register_profile("cutaway", deadline=None, max_examples=60)
-settings.register_profile("thorough", deadline=None, max_examples=500)  # --hypothesis-profile thorough
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("cutaway", PATIENT, max_examples=60)
+settings.register_profile("thorough", PATIENT, max_examples=500)  # --hypothesis-profile thorough
 settings.load_profile("cutaway")
 
 
@@ -53,13 +54,19 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """``tests/torch/...`` is marked ``torch``, and so on: folders say what a test needs.
 
-    Folders whose tests wait for other processes come last: the real vLLM runs while the others are tested.
+    Long files come first, so that processes that share the tests end at one time. Tests of the real vLLM's runs come
+    last: they are made while the others are tested.
     """
-    items.sort(key=lambda item: LAST.index(folder) + 1 if (folder := _folder(item)) in LAST else 0)
+    items.sort(key=_turn)
     for item in items:
         folder = _folder(item)
         if folder in NEEDS:
             item.add_marker(folder)
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    folder = _folder(item)
+    return TURNS.index(folder) if folder in TURNS else len(TURNS), "explain" not in item.path.parts
 
 
 def _folder(item: pytest.Item) -> str:

@@ -90,7 +90,7 @@ class TestAgain:
         assert (load_event["result"], stored["result"]) == ("load", "store")
         assert load_event["key"].startswith("torch_compile_cache/torch_aot_compile/")
         assert load_event["factors"]["run"] == "run_001/rank_0_dp_0"
-        assert abs(load_event["factors"]["time"] - stored["time"]) < 10
+        assert recorded.events[0]["time"] - 1 < load_event["factors"]["time"] < recorded.events[-1]["time"] + 1
         found = [event for event in start.events if event["event"] in ("snapshot", "pass", "code")]
         found = [event for event in found if event["compilation"] == "backbone"]
         assert len(found) > 500
