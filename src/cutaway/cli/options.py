@@ -17,4 +17,8 @@ RankName = Annotated[
     str | None,
     typer.Option("--rank", metavar="RANK", help="Which process, such as rank_1_dp_0. Default: the first."),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="DUMP", help="Another dump (or one of its runs) to compare with, in the page."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/dump-format.md has its shape).")]

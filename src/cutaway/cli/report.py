@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cutaway.cli.options import AsJson, DumpPath, RankName, RunName
+from cutaway.cli.options import Against, AsJson, DumpPath, RankName, RunName
 from cutaway.cli.output import printable, write_json
 from cutaway.errors import UsageError
 from cutaway.web.report import Report, make_report
@@ -46,14 +46,23 @@ def report(
     max_size: MaxSize = "20MB",
     run: RunName = None,
     rank: RankName = None,
+    against: Against = None,
     as_json: AsJson = False,
 ) -> int:
     """Write the web page and its data into one file that opens without a server.
 
-    It holds one run: all of its processes that differ. What does not fit is left out, and the page says so.
+    It holds one run: all of its processes that differ; with --against that of another dump, too, and how they differ.
+    What does not fit is left out, and the page says so.
     """
     made = make_report(
-        path, run=run, rank=rank, only=only or (), redact=redact, hide=hide or (), max_bytes=_bytes(max_size)
+        path,
+        run=run,
+        rank=rank,
+        against=against,
+        only=only or (),
+        redact=redact,
+        hide=hide or (),
+        max_bytes=_bytes(max_size),
     )
     _write(output, made.html)
     if as_json:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cutaway.cli.options import DumpPath, RankName, RunName
+from cutaway.cli.options import Against, DumpPath, RankName, RunName
 from cutaway.web.data import Library
 
 Port = Annotated[
@@ -32,6 +32,7 @@ def view(
     open_page: Open = False,
     run: RunName = None,
     rank: RankName = None,
+    against: Against = None,
     as_json: AsJson = False,
 ) -> int:
     """Look at a dump in the browser.
@@ -39,7 +40,7 @@ def view(
     Serves the page and its data on 127.0.0.1, to whoever has the token in the printed address, until it is
     interrupted. While the recorded process still compiles, what is new appears by itself.
     """
-    library = Library(path, run, rank)
+    library = Library(path, run, rank, against=against)
     # `cutaway --help` and every other command need no server: it would double what they take to start.
     from cutaway.web.server import listen, make_app, serve  # noqa: PLC0415
 

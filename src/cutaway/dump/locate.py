@@ -77,9 +77,15 @@ def locate(path: str | os.PathLike[str], run: str | None = None, rank: str | Non
 
 
 def _check_exists(path: Path) -> None:
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # too long a name, or a folder that may not be entered
+        raise DumpError(
+            f"{str(path)[:200]!r} cannot be opened", error.strerror or str(error), "check the path"
+        ) from error
+    if is_folder:
         return
-    if path.exists():
+    if is_there:
         raise DumpError(f"{str(path)!r} is a file", "a dump is a folder", "give the folder that it lies in")
     near = get_close_matches(path.name, _names(path.parent), 1)
     cure = f"did you mean {str(path.with_name(near[0]))!r}?" if near else "check the path"

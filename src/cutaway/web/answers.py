@@ -93,6 +93,8 @@ class Answers:
             return []
         names = list(process.dump.compilations)[:MOST_READY]
         kinds = ["overview", *(f"steps/{name}" for name in names), "search", *(f"lineage/{name}" for name in names)]
+        if index.against is not None:
+            kinds.append(f"compare/{index.against.run}/{index.against.process}")
         return [f"{index.run}/{index.process}/{kind}" for kind in kinds]
 
     def _make(self, path: str) -> Answer:

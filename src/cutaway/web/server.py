@@ -89,7 +89,8 @@ class _Served:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._prepare)
             look = partial(self._alone, self._answers.read_on)
-            tasks.start_soon(follow, changes(self._library.path), look, self.listeners)
+            for path in self._library.paths_watched:
+                tasks.start_soon(follow, changes(path), look, self.listeners)
             yield
             self.listeners.end()
             tasks.cancel_scope.cancel()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import re
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from dump_maker import make_dump
 from hypothesis import given
 from hypothesis import strategies as st
+from report_reader import carried
 
 from cutaway.dump import load
 from cutaway.errors import SelectorError, UsageError
@@ -31,21 +30,6 @@ def _page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "page.js").write_text("document.title = '</script>';" * 100)
     (folder / "page.css").write_text("p::after { content: '</style>' }")
     return folder
-
-
-def carried(html: bytes) -> dict[str, Any]:
-    """Path -> resource: read from the file as a browser would."""
-    text = html.decode()
-    found = re.search(r'<script type="application/json" id="cutaway-data">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    directory = json.loads(found[1])
-    assert directory["schema"] == 1
-    chunks = [
-        json.loads(gzip.decompress(base64.b64decode(each)))
-        for each in re.findall(r'data-chunk="\d+">([^<]*)</script>', text)
-    ]
-    assert {path for chunk in chunks for path in chunk} == set(directory["paths"])
-    return {path: chunks[number][path] for path, number in directory["paths"].items()}
 
 
 def as_json(found: Any) -> Any:

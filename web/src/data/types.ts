@@ -45,6 +45,8 @@ export interface Index {
     only: string[];
     left_out: { what: string; why: string }[];
   } | null;
+  /** Another dump, to compare with: what it is called, and what of it is compared first. Its runs are in `runs`, too. */
+  against: { title: string; run: string; process: string } | null;
 }
 
 export interface Overview {

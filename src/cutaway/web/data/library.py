@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from msgspec import Struct
 
-from cutaway.dump import Dump, Snapshot, load
+from cutaway.dump import Dump, Snapshot
 from cutaway.dump.locate import Location, locate
 from cutaway.errors import CutawayError, DumpError, SelectorError
 from cutaway.web.data import shapes
@@ -40,17 +41,49 @@ class Library:
     Args:
         path: a dump's root, one of its runs or one of its processes.
         run, rank: what is shown first; None for the newest run and the first process.
+        against: another dump, to compare with; its runs are called `NAME:RUN`.
+        called: the NAME; None for that of its folder.
 
     Raises:
         DumpError: there is no dump.
         SelectorError: it has no such run or process.
     """
 
-    def __init__(self, path: str | os.PathLike[str], run: str | None = None, rank: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        run: str | None = None,
+        rank: str | None = None,
+        *,
+        against: str | os.PathLike[str] | None = None,
+        called: str | None = None,
+    ) -> None:
         self.path = Path(path)
         self._first = locate(path, run, rank)
         self._asked = (run, rank)
         self._processes: dict[tuple[str, str], Process] = {}
+        self._prefix = ""
+        self.against = None if against is None else Library(against)
+        if self.against is not None:
+            self.against._prefix = f"{self._name_of(called or self.against.title)}:"
+
+    @property
+    def paths_watched(self) -> list[Path]:
+        """The folders in which more may be recorded."""
+        return [self.path, *([self.against.path] if self.against is not None else [])]
+
+    @property
+    def title(self) -> str:
+        """What the dump is called."""
+        return cut(self.path.resolve().name, 200)
+
+    def _name_of(self, name: str) -> str:
+        """What another dump is called: as no run of this one begins."""
+        if name == self.title:
+            name += " (B)"
+        while any(run.startswith(f"{name}:") for run in self._first.runs):
+            name += "'"
+        return name
 
     def index(self, live: bool = False) -> shapes.Index:
         """What there is to choose from; looked up anew each time.
@@ -62,16 +95,20 @@ class Library:
             DumpError: the dump is gone.
         """
         first = self._now()
-        runs = [shapes.RunName(name, self._names(name)) for name in reversed(first.runs)]
+        runs = [shapes.RunName(self._prefix + name, self._names(name)) for name in reversed(first.runs)]
+        other = self.against.index(live) if self.against is not None else None
+        if self.against is not None and other is not None:
+            runs += other.runs
         return shapes.Index(
             schema=1,
             cutaway=_version(),
-            title=cut(self.path.resolve().name, 200),
+            title=self._prefix[:-1] or self.title,
             runs=runs,
-            run=first.run,
+            run=self._prefix + first.run,
             process=first.process,
             live=live,
             report=None,
+            against=None if other is None else shapes.Against(other.title, other.run, other.process),
         )
 
     def get(self, path: str, live: bool = False) -> Struct:
@@ -98,9 +135,11 @@ class Library:
 
     def process(self, run: str, process: str) -> Process:
         """A process by the names of its run and itself. Raises SelectorError, DumpError."""
-        key = (run, process)
+        if self.against is not None and run.startswith(self.against._prefix):
+            return self.against.process(run, process)
+        key = (run.removeprefix(self._prefix), process)
         if key not in self._processes:
-            self._processes[key] = Process(self._load(run, process))
+            self._processes[key] = Process(self._load(*key))
         return self._processes[key]
 
     def paths(self, run: str, process: str) -> Iterator[str]:
@@ -127,7 +166,7 @@ class Library:
         A manifest that was replaced is read from its beginning; of one that is broken now, what was read stays, and a
         note says so.
         """
-        changed = False
+        changed = self.against.read_on() if self.against is not None else False
         for key, process in list(self._processes.items()):
             try:
                 if not process.dump.read_on():
@@ -156,7 +195,7 @@ class Library:
             first = self._now()
         except CutawayError:
             return None
-        return (first.runs, first.processes)
+        return (first.runs, first.processes, self.against.names() if self.against is not None else None)
 
     def _now(self) -> Location:
         """What is shown first, as things stand; a newer run may lack the process that was asked for."""
@@ -166,9 +205,9 @@ class Library:
             return locate(self.path, self._first.run, self._first.process)
 
     def _load(self, run: str, process: str) -> Dump:
-        if (run, process) == (self._first.run, self._first.process):
-            return Dump(self._first)
-        return load(self.path, run, process)
+        is_first = (run, process) == (self._first.run, self._first.process)
+        found = self._first if is_first else locate(self.path, run, process)
+        return Dump(replace(found, run=self._prefix + run))
 
     def _names(self, run: str) -> list[shapes.ProcessName]:
         """The processes of a run; those that compiled the same are told for runs that were opened."""

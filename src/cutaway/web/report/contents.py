@@ -63,27 +63,41 @@ class Contents:
     def __init__(self, library: Library, only: Sequence[str] = ()) -> None:
         self._library = library
         self.index = library.index()
-        first = self._chosen(self.index.process, only)
-        names = next(run.processes for run in library.index().runs if run.name == self.index.run)
-        others = [each.name for each in names if each.name != first.name and first.name not in each.same]
-        self.processes = [first, *(self._chosen(name, only) for name in others)]
+        first = self._chosen(self.index.run, self.index.process, only)
+        self.processes = [first, *(self._chosen(first.run, each.name, only) for each in self._others(first))]
+        other = self.index.against
+        self.against: list[Chosen] = []
+        if other is not None:
+            second = self._chosen(other.run, other.process, ())
+            names = [second.name, *(each.name for each in self._others(second))]
+            self.against = [self._beside(other.run, name, only) for name in names]
+            self.processes += self.against
 
-    def _chosen(self, name: str, only: Sequence[str]) -> Chosen:
-        process = self._library.process(self.index.run, name)
-        return Chosen(self.index.run, name, process, part_of(process, only) if only else None)
+    def _chosen(self, run: str, name: str, only: Sequence[str]) -> Chosen:
+        process = self._library.process(run, name)
+        return Chosen(run, name, process, part_of(process, only) if only else None)
+
+    def _beside(self, run: str, name: str, only: Sequence[str]) -> Chosen:
+        """A process of the other dump, which may lack some of what is wanted, or all of it."""
+        process = self._library.process(run, name)
+        known = [step.selector for compilation in process.dump for step in compilation.steps]
+        there = [selector for selector in only if _named(selector, known)]
+        part = Part(frozenset(), frozenset(), frozenset()) if only else None
+        return Chosen(run, name, process, part_of(process, there) if there else part)
+
+    def _others(self, first: Chosen) -> list[shapes.ProcessName]:
+        """The processes of a run that did not compile the same as one of them."""
+        names = next(run.processes for run in self._library.index().runs if run.name == first.run)
+        return [each for each in names if each.name != first.name and first.name not in each.same]
 
     def sections(self) -> Iterator[Section]:
         """All that could go in, what matters first."""
         kinds: dict[str, list[str]] = {}
         for number, chosen in enumerate(self.processes):
             for kind, path in self._of(chosen):
-                name = kind if number == 0 else f"{kind} of {chosen.name}"
+                name = _of(kind, number, chosen)
                 kinds.setdefault(name, []).append(path)
-        order = [
-            f"{kind} of {chosen.name}" if number else kind
-            for number, chosen in enumerate(self.processes)
-            for kind in KINDS
-        ]
+        order = [_of(kind, number, chosen) for number, chosen in enumerate(self.processes) for kind in KINDS]
         for name in order:
             if name in kinds:
                 yield Section(name, tuple(kinds[name]))
@@ -130,9 +144,15 @@ class Contents:
             elif isinstance(step, Code):
                 yield (CODE if step.same_as is None else REPEATED_CODE), f"{start}/text/code/{step.selector}"
 
+    def _pairs(self) -> Iterator[tuple[Chosen, Chosen]]:
+        """Of one run the first process with each other; of two dumps those of one name, else the first with all."""
+        first, *others = [each for each in self.processes if each not in self.against]
+        yield from ((first, other) for other in others)
+        for other in self.against:
+            yield next((each for each in (first, *others) if each.name == other.name), first), other
+
     def _between(self) -> Iterator[str]:
-        first = self.processes[0]
-        for other in self.processes[1:]:
+        for first, other in self._pairs():
             path = f"{first.start}/compare/{other.start}"
             yield path
             found = self._library.get(path)
@@ -140,8 +160,18 @@ class Contents:
                 continue
             for compilation in found.compilations:
                 for step in (step for piece in compilation.pieces for step in piece.steps):
-                    if not step.same and step.a is not None and step.b is not None:
+                    wanted = first.part is None or first.part.has(step.a)
+                    if wanted and not step.same and step.a is not None and step.b is not None:
                         yield f"{first.start}/between/{step.a}../{other.start}/{step.b}"
+
+
+def _of(kind: str, number: int, chosen: Chosen) -> str:
+    """What a section is called: of the first process just what it is."""
+    return f"{kind} of {chosen.start}" if number else kind
+
+
+def _named(selector: str, known: Sequence[str]) -> list[str]:
+    return matching(selector, known) or [name for name in known if selector in name.split("/")]
 
 
 OVERVIEW = "the overview"
@@ -173,7 +203,7 @@ def part_of(process: Process, only: Sequence[str]) -> Part:
     known = [step.selector for step in steps]
     wanted: set[str] = set()
     for selector in only:
-        found = matching(selector, known) or [name for name in known if selector in name.split("/")]
+        found = _named(selector, known)
         if not found:
             raise unknown(selector, known)
         wanted.update(found)

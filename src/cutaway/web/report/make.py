@@ -51,17 +51,19 @@ def make_report(
     *,
     run: str | None = None,
     rank: str | None = None,
+    against: str | os.PathLike[str] | None = None,
     only: Sequence[str] = (),
     redact: bool = False,
     hide: Iterable[str] = (),
     max_bytes: int = 20_000_000,
     page: Path = PAGE,
 ) -> Report:
-    """One offline HTML file with the page and the data of one run.
+    """One offline HTML file with the page and the data of one run, or of one run of each of two dumps.
 
     Args:
         path: a dump's root, one of its runs or one of its processes.
         run, rank: which; None for the newest run, all its processes that differ.
+        against: another dump; its newest run, and how it differs, go in, too.
         only: selectors, or parts of them: the rest is left out.
         redact: hide names of paths, users, hosts and models, the configuration and the command line.
         hide: further names to hide; implies `redact`.
@@ -73,9 +75,10 @@ def make_report(
         UsageError: the page is not built, or `max_bytes` is too small for any data.
     """
     frame = Frame(page)
-    contents = Contents(Library(path, run, rank), only)
     names = [*hide]
     hidden = redact or bool(names)
+    # A folder's name is nobody's business either.
+    contents = Contents(Library(path, run, rank, against=against, called="B" if hidden else None), only)
     redactor = Redactor((each.process.dump for each in contents.processes), [*_own_names(), *names]) if hidden else None
     packed = _Packed(max_bytes - frame.bytes - RESERVE, redactor)
     for section in contents.sections():
@@ -99,10 +102,13 @@ def make_report(
 def _index(contents: Contents) -> shapes.Index:
     """The index with what the report holds alone."""
     index = contents.index
-    names = {each.name for each in contents.processes}
-    of_run = next(each for each in index.runs if each.name == index.run)
-    processes = [each for each in of_run.processes if each.name in names]
-    return msgspec.structs.replace(index, runs=[shapes.RunName(index.run, processes)], live=False)
+    held = {(each.run, each.name) for each in contents.processes}
+    runs = [
+        shapes.RunName(run.name, [each for each in run.processes if (run.name, each.name) in held])
+        for run in index.runs
+        if any(run.name == name for name, _ in held)
+    ]
+    return msgspec.structs.replace(index, runs=runs, live=False)
 
 
 def _own_names() -> list[str]:

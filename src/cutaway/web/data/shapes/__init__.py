@@ -44,6 +44,7 @@ from cutaway.web.data.shapes.graphs import (
     TextMark,
 )
 from cutaway.web.data.shapes.summary import (
+    Against,
     CacheCount,
     CompilationSummary,
     Fact,
@@ -64,6 +65,7 @@ from cutaway.web.data.shapes.summary import (
 
 __all__ = [
     "AbsentLayers",
+    "Against",
     "CacheCount",
     "ComparedCompilation",
     "ComparedPiece",

@@ -58,6 +58,14 @@ class ReportFacts(Struct):
     left_out: list[LeftOut]
 
 
+class Against(Struct):
+    """Another dump, to compare with: what it is called, and what of it is compared first."""
+
+    title: str
+    run: str
+    process: str
+
+
 class Index(Struct):
     """What there is to choose from."""
 
@@ -69,6 +77,7 @@ class Index(Struct):
     process: str
     live: bool
     report: ReportFacts | None
+    against: Against | None = None
 
 
 class Fact(Struct):
