@@ -62,10 +62,10 @@ class Library:
         self._first = locate(path, run, rank)
         self._asked = (run, rank)
         self._processes: dict[tuple[str, str], Process] = {}
-        self._prefix = ""
+        self.prefix = ""
         self.against = None if against is None else Library(against)
         if self.against is not None:
-            self.against._prefix = f"{self._name_of(called or self.against.title)}:"
+            self.against.prefix = f"{self._name_of(called or self.against.title)}:"
 
     @property
     def paths_watched(self) -> list[Path]:
@@ -95,16 +95,16 @@ class Library:
             DumpError: the dump is gone.
         """
         first = self._now()
-        runs = [shapes.RunName(self._prefix + name, self._names(name)) for name in reversed(first.runs)]
+        runs = [shapes.RunName(self.prefix + name, self._names(name)) for name in reversed(first.runs)]
         other = self.against.index(live) if self.against is not None else None
         if self.against is not None and other is not None:
             runs += other.runs
         return shapes.Index(
             schema=1,
             cutaway=_version(),
-            title=self._prefix[:-1] or self.title,
+            title=self.prefix[:-1] or self.title,
             runs=runs,
-            run=self._prefix + first.run,
+            run=self.prefix + first.run,
             process=first.process,
             live=live,
             report=None,
@@ -135,9 +135,9 @@ class Library:
 
     def process(self, run: str, process: str) -> Process:
         """A process by the names of its run and itself. Raises SelectorError, DumpError."""
-        if self.against is not None and run.startswith(self.against._prefix):
+        if self.against is not None and run.startswith(self.against.prefix):
             return self.against.process(run, process)
-        key = (run.removeprefix(self._prefix), process)
+        key = (run.removeprefix(self.prefix), process)
         if key not in self._processes:
             self._processes[key] = Process(self._load(*key))
         return self._processes[key]
@@ -207,7 +207,7 @@ class Library:
     def _load(self, run: str, process: str) -> Dump:
         is_first = (run, process) == (self._first.run, self._first.process)
         found = self._first if is_first else locate(self.path, run, process)
-        return Dump(replace(found, run=self._prefix + run))
+        return Dump(replace(found, run=self.prefix + run))
 
     def _names(self, run: str) -> list[shapes.ProcessName]:
         """The processes of a run; those that compiled the same are told for runs that were opened."""
