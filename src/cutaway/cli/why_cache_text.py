@@ -14,13 +14,16 @@ _WHAT = {
     "vllm_aot": "vLLM's cache of whole models",
     "cutaway_model": "Cutaway's cache of models",
     "cutaway_piece": "Cutaway's cache of pieces",
+    "fx_graph": "torch's cache of graphs",
+    "aot_autograd": "torch's cache of what AOTAutograd makes",
+    "torch": "torch's caches",
 }
 
 
 def cache_lines(found: Sequence[Miss], show_all: bool) -> Iterator[list[Styled]]:
     """Every miss, one after another."""
     if not found:
-        yield [("no miss: ", "green"), ("everything that was looked for in a cache of models or pieces was there", "")]
+        yield [("no miss: ", "green"), ("everything that was looked for in a cache was there", "")]
     for number, miss in enumerate(found):
         if number:
             yield [("", "")]

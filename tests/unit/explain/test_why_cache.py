@@ -13,6 +13,7 @@ from dump_maker import DumpMaker
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutaway.cli import main
 from cutaway.errors import ExplainError
 from cutaway.explain.cache import explain_cache
 from cutaway.explain.cache.differences import differences, distance
@@ -306,3 +307,81 @@ class TestADump:
         (miss,) = explain_cache(tmp_path / "dump", tmp_path / "ours")
         assert miss.of == ("backbone/piece_00 for 1_16", "backbone/piece_02 for 1_16")
         assert miss.words == ("machine: threads: 1 → 2",)
+
+
+class TestTorch:
+    """A plain torch.compile: its caches keep no factors, earlier recordings do."""
+
+    LINES = (
+        "[aaaa] gm: <lambda>()\n\ndef forward(self, x):\n    return x",
+        "[bbbb] example_inputs[0]: TensorMetadata(dtype=torch.float32, shape=torch.Size([8]), stride=(1,))",
+        "[cccc] fx_kwargs[is_backward]: False",
+        "[dddd] inductor_config[epilogue_fusion]: True",
+        "[eeee] inductor_config[max_autotune]: <function f at 0x1>",
+        "[ffff] torch_version: \ufffd\ufffd",
+    )
+
+    def run(self, root: Path, number: int, key: str | None, *changes: tuple[str, str], **event: Any) -> Path:
+        """A run that asked for a graph; in its key these lines are others."""
+        maker = DumpMaker(root / "dump" / f"run_{number:03d}" / "rank_0_dp_0")
+        maker.compilation("f")
+        lines: list[str] = list(self.LINES)
+        for old, new in changes:
+            (at,) = (at for at, line in enumerate(lines) if old in line)
+            lines[at] = f"[{number}{number}] {lines[at][7:].replace(old, new)}"
+        made = {"kind": "fx_graph", "result": "miss", "key": key, "factors": lines, **event}
+        maker.event("cache", "f", **made)
+        maker.event("end")
+        return root / "dump"
+
+    def test_it_is_held_against_earlier_runs(self, tmp_path: Path) -> None:
+        self.run(tmp_path, 1, "1" * 12, ("shape=torch.Size([8])", "shape=torch.Size([9])"), ("gm: <", "gm: <<"))
+        self.run(tmp_path, 2, "2" * 12)
+        self.run(tmp_path, 3, "2" * 12, result="hit")
+        dump = self.run(tmp_path, 4, "3" * 12, ("epilogue_fusion]: True", "epilogue_fusion]: False"))
+        (miss,) = explain_cache(dump)
+        assert (miss.cache, miss.of) == ("fx_graph", ("f",))
+        assert miss.words == ("torch._inductor.config.epilogue_fusion: True → False",)
+        assert [one.of for one in miss.nearest] == ["f in run_002", "f in run_001"]
+        assert [one.words for one in miss.nearest[1].differences][:2] == [
+            "another graph",
+            "torch._inductor.config.epilogue_fusion: True → False",
+        ]
+        assert "input 0: shape torch.Size([9]) → torch.Size([8])" in [one.words for one in miss.nearest[1].differences]
+
+    def test_digests_count_and_no_text_with_an_address(self, tmp_path: Path) -> None:
+        self.run(tmp_path, 1, "1" * 12)
+        lines = [line.replace("0x1", "0x2").replace("ffff", "gggg") for line in self.LINES]
+        dump = self.run(tmp_path, 2, "2" * 12, factors=lines)
+        assert [miss.words for miss in explain_cache(dump)] == [("another build of torch",)]
+
+    def test_the_first_is_said_to_be_that(self, tmp_path: Path) -> None:
+        (miss,) = explain_cache(self.run(tmp_path, 1, "1" * 12))
+        assert "record both starts" in miss.reason
+        assert main(["why", "cache", str(tmp_path / "dump")]) == 1
+
+    def test_an_entry_that_went_is_told(self, tmp_path: Path) -> None:
+        self.run(tmp_path, 1, "1" * 12)
+        (miss,) = explain_cache(self.run(tmp_path, 2, "1" * 12))
+        assert "the key is the same as that of f in run_001" in miss.reason
+
+    def test_what_was_passed_by_is_told_with_torchs_reason(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        dump = self.run(tmp_path, 1, None, result="bypass", factors={"bypass_reason": "Unsupported pass"})
+        assert main(["why", "cache", str(dump)]) == 1
+        assert "torch passed its caches by: Unsupported pass" in capsys.readouterr().out
+
+    def test_what_is_served_is_no_miss(self, tmp_path: Path) -> None:
+        assert explain_cache(self.run(tmp_path, 1, "1" * 12, result="hit")) == []
+
+    def test_another_wrapper_of_the_same_graph(self, tmp_path: Path) -> None:
+        (miss,) = explain_cache(self.run(tmp_path, 1, "1" * 12, kind="aot_autograd", factors=None))
+        assert "what AOTAutograd does around it is another" in miss.reason
+
+    @given(lines=st.lists(st.text(max_size=60) | st.from_regex(r"\[\w+\] \w+(\[\w+\])?: .*", fullmatch=True)))
+    def test_any_lines_are_read(self, lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+        root = tmp_path_factory.mktemp("lines")
+        self.run(root, 1, "1" * 12)
+        (miss,) = explain_cache(self.run(root, 2, "2" * 12, factors=lines))
+        assert miss.key == "2" * 12

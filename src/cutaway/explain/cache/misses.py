@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +15,12 @@ from cutaway.explain.cache.differences import Difference, differences, distance
 from cutaway.explain.cache.files import edited
 from cutaway.explain.cache.folders import Folder, folder_at, open_folder
 from cutaway.explain.cache.key import Key
+from cutaway.explain.cache.miss import Miss, Neighbour
+from cutaway.explain.cache.of_torch import misses_of_torch
 
 _SLACK = 2.0  # seconds by which an entry's time may lie after the event that precedes it
 _NEIGHBOURS = 3
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """An entry that was there, and was another's.
-
-    Attributes:
-        key: its key.
-        of: what it is of.
-        made: when, in seconds since 1970.
-        differences: what would have to be the same, the telling ones first.
-    """
-
-    key: str
-    of: str
-    made: float
-    differences: tuple[Difference, ...]
-
-
-@dataclass(frozen=True)
-class Miss:
-    """Something that was not found in a cache.
-
-    Attributes:
-        cache: such as ``vllm_aot`` or ``cutaway_piece``.
-        of: what was looked for: compilations or pieces.
-        key: under which key.
-        reason: what is known besides entries that come near, in words; empty when they say it all.
-        causes: what the cache itself found to be another: files that were edited since.
-        nearest: entries that were there, the nearest first.
-    """
-
-    cache: str
-    of: tuple[str, ...]
-    key: str
-    reason: str = ""
-    causes: tuple[Difference, ...] = ()
-    nearest: tuple[Neighbour, ...] = ()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What is another, by the cache's own account or else in the nearest entry."""
-        known = self.causes or (self.nearest[0].differences if self.nearest else ())
-        return tuple(one.words for one in known)
+_ENGINES = ("vllm", "cutaway")  # whose caches stand before torch's own
 
 
 def explain_cache(
@@ -88,6 +47,9 @@ def explain_cache(
     if place.is_dir() and not _is_dump(place):
         open_folder(place)  # says what is missing
     dump = load(path, run, rank)
+    events = [event for compilation in dump for event in compilation.caches]
+    if not any(event.kind.startswith(_ENGINES) for event in events):
+        return _folded(misses_of_torch(dump))
     return _folded([miss for compilation in dump for miss in _of_compilation(dump, compilation, cache)])
 
 
