@@ -18,6 +18,7 @@ from cutaway.dump import load
 from cutaway.errors import SelectorError, UsageError
 from cutaway.web.data import Library
 from cutaway.web.report import Redactor, make_report
+from cutaway.web.report.files import Files, own_files
 
 START = "run_002/rank_0_dp_0"
 PIECE = f"{START}/steps/backbone"
@@ -155,9 +156,10 @@ def _secret(root: Path) -> Path:
                 event["context"] = "context.json"
             if event["event"] == "compilation":
                 event |= {"model": "AcmeGptForCausalLM", "function": "AcmeGptModel.forward"}
-                event["file"] = "/home/ada/src/acme-gpt/models/acmegpt.py"
+                event["file"] = "/home/ada/zebra_src/zebra_kernels.py"
             if event["event"] == "metric":
                 event["values"]["where"] = "/home/ada/cache/x.so"
+                event["values"]["guards"] = ["zebra_src/zebra_kernels.py:6 in forward", "zebra_src.zebra_kernels.Gate"]
         manifest.write_text("".join(json.dumps(event) + "\n" for event in events))
         context = {
             "environment": {"USER": "ada", "HOSTNAME": "enigma-7"},
@@ -167,7 +169,7 @@ def _secret(root: Path) -> Path:
     return root
 
 
-SECRETS = ("acme", "ada/", "/home", "hunter2", "enigma", "4711", "serve.py", "Chinchilla")
+SECRETS = ("acme", "ada/", "/home", "hunter2", "enigma", "4711", "serve.py", "Chinchilla", "zebra")
 
 
 @pytest.fixture(name="secret", scope="module")
@@ -204,6 +206,26 @@ class TestRedaction:
         assert redactor.text(f"{path}:88") == "vllm/model_executor/layers/layernorm.py:88"
         assert redactor.text("at /srv/models/private.py:3") == redactor.text("at /srv/models/private.py:3")
         assert re.fullmatch(r"at /hidden/path_\d+\.py:3", redactor.text("at /srv/models/private.py:3"))
+
+    @pytest.mark.parametrize(
+        ("text", "hidden"),
+        [
+            ("/srv/acme/zebra.py:7", "/hidden/path_1.py:7"),
+            ("at acme/zebra.py:7 in forward", "at hidden/path_1.py:7 in forward"),  # as torch shortens it
+            ("zebra.py:7", "path_1.py:7"),
+            ("import acme.zebra", "import hidden.path_1"),
+            ("acme.zebra.Gate", "hidden.path_1.Gate"),
+            ("rms_zebra.py and zebras, other/zebra.py", "rms_zebra.py and zebras, other/zebra.py"),
+        ],
+    )
+    def test_a_file_of_the_programs_own_is_hidden_however_it_is_shortened(self, text: str, hidden: str) -> None:
+        files = Files(["/srv/acme/zebra.py"], lambda name: name)
+        files.stand_in("/srv/acme/zebra.py")
+        assert files.without(text) == hidden
+
+    def test_the_files_are_those_of_its_graphs(self, secret: Path) -> None:
+        own = own_files(load(secret))
+        assert {"/home/ada/zebra_src/zebra_kernels.py", "/home/ada/src/acme-gpt/models/acmegpt.py"} <= set(own)
 
     @pytest.mark.parametrize(
         "text", ["a / b / c", "f32[s72, 256] // 2", "backbone/piece_02/range_8_8/post_grad", "x/y"]

@@ -16,13 +16,9 @@ from msgspec import Struct
 
 from cutaway.dump import Dump
 from cutaway.web.data import shapes
+from cutaway.web.report.files import MODEL_FILE, Files, own_files
 
 HIDDEN = "(hidden)"
-# Of a file in an installed package what stands behind `site-packages` says nothing about whose machine it was.
-_INSTALLED = re.compile(r"(?:.*/)?(?:site-packages|dist-packages|lib/python3\.\d+)/(.+)", re.DOTALL)
-_PATH = re.compile(r"(?<![\w./:>)\]~-])~?/(?:[^\s/'\"`<>|;,(){}\[\]:]+/)+[^\s/'\"`<>|;,(){}\[\]:]*|file://[^\s'\"]+")
-_FILE_SUFFIX = re.compile(r"(?<=\w)\.\w{1,5}$")
-_MODEL_FILE = re.compile(r"(.*/models/)(\w+)\.py")
 _SUFFIX = re.compile(
     r"(?:For\w+|Model|Decoder|Encoder|Layer|Block|Attention|MLP|Mlp|MoE|Moe|Embeddings?|Backbone|Transformer|Config|LM)+$"
 )
@@ -45,7 +41,7 @@ class Redactor:
     """
 
     def __init__(self, dumps: Iterable[Dump], names: Iterable[str] = ()) -> None:
-        self._files: dict[str, str] = {}
+        dumps = list(dumps)
         self._stand_ins: dict[str, str] = {}
         for dump in dumps:
             for name in _people(dump):
@@ -55,6 +51,9 @@ class Redactor:
         for name in names:
             self._hide(name, "name")
         longest = sorted(self._stand_ins, key=len, reverse=True)
+        self._files = Files(
+            (path for dump in dumps for path in own_files(dump)), lambda name: self._stand_ins.get(name.lower(), name)
+        )
         self._names = re.compile("|".join(map(re.escape, longest)), re.IGNORECASE) if longest else None
 
     @property
@@ -64,11 +63,11 @@ class Redactor:
 
     def path(self, path: str) -> str:
         """The path of a resource, or a selector."""
-        return self._without_names(path)
+        return self.text(path)
 
     def text(self, text: str) -> str:
         """A text without names and paths."""
-        return self._without_names(_PATH.sub(lambda match: self._file(match[0]), text))
+        return self._without_names(self._files.without(text))
 
     def resource(self, found: Struct) -> Any:
         """A resource as plain values, without what is to be hidden."""
@@ -109,20 +108,6 @@ class Redactor:
             return text
         return self._names.sub(lambda match: self._stand_ins[match[0].lower()], text)
 
-    def _file(self, path: str) -> str:
-        """A stand-in for a path: what is inside an installed package keeps its place there."""
-        inside = _INSTALLED.fullmatch(path)
-        if inside is not None:
-            of_model = _MODEL_FILE.fullmatch(inside[1])
-            return inside[1] if of_model is None else f"{of_model[1]}{self._numbered(of_model[2], 'model')}.py"
-        name = path.rstrip("/").rpartition("/")[2]
-        suffix = _FILE_SUFFIX.search(name)
-        return f"/hidden/{self._numbered(path.rstrip('/'), 'path')}{suffix[0] if suffix is not None else ''}"
-
-    def _numbered(self, name: str, kind: str) -> str:
-        known = self._stand_ins.get(name.lower())
-        return known or self._files.setdefault(name, f"{kind}_{len(self._files) + 1}")
-
     def _hide(self, name: str, kind: str) -> None:
         name = name.strip().lower()
         if len(name) < _SHORTEST or name in _GENERIC or name.isdigit() or name in self._stand_ins:
@@ -150,7 +135,7 @@ def _models(dump: Dump) -> list[str]:
         if compilation.function:
             classes.append(compilation.function.partition(".")[0])
         if compilation.started is not None and compilation.started.file:
-            in_package = _MODEL_FILE.fullmatch(compilation.started.file)
+            in_package = MODEL_FILE.fullmatch(compilation.started.file)
             found.update(dict.fromkeys([in_package[2]] if in_package is not None else []))
     for cls in classes:
         stem = _SUFFIX.sub("", cls)
