@@ -69,10 +69,10 @@ class TestSideBySide:
 
     def test_long_sequences_take_no_time_without_end(self) -> None:
         many = int(MOST**0.5) * 20
-        started = time.monotonic()
+        started = time.process_time()
         pairs = align([-1, *range(many), -2], [-3, *range(1, many, 2), -4], never)
         assert sum(None not in pair for pair in pairs) == many // 2
-        assert time.monotonic() - started < 10
+        assert time.process_time() - started < 10
 
     @pytest.mark.parametrize(
         ("a", "b", "pairs"),
@@ -565,7 +565,7 @@ class TestAnythingElse:
             event = data.draw(st.sampled_from(events))
             event[data.draw(st.sampled_from(sorted(event)))] = data.draw(self.VALUES)
         (folder / "manifest.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-        started = time.monotonic()
+        started = time.process_time()
         with suppress(CutawayError):
             other = load(folder)
             for found in (compare(dump, other), compare(other, dump)):
@@ -573,4 +573,4 @@ class TestAnythingElse:
                     for span in pair.whole.course.spans:
                         _ = span.both and difference(span.both)
             compare_ranks(other)
-        assert time.monotonic() - started < 20
+        assert time.process_time() - started < 20

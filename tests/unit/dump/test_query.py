@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -170,9 +171,9 @@ class TestPatterns:
 
     @pytest.mark.parametrize("pattern", ["*a" * 1900, "*" * 3000 + "b", "a?" * 1900 + "*0-3"])
     def test_no_pattern_takes_long(self, pattern: str) -> None:
-        started = time.monotonic()
+        started = time.process_time()
         glob(pattern, numbers=True)("a" * 20_000)
-        assert time.monotonic() - started < 5
+        assert time.process_time() - started < 5
 
 
 class TestWhatIsFound:
@@ -342,11 +343,12 @@ def test_a_graph_that_is_missing_does_not_hide_the_others(process: Path, tmp_pat
 
 @pytest.mark.parametrize("query", ["op:rms_norm", "layer:*.mlp", "pass:*Lowering*", "kernel:*", "-op:x"])
 def test_eighty_layers_are_answered_within_a_second(process_80: Path, query: str) -> None:
-    """The start of the process included; with five times as long for a busy machine."""
-    started = time.monotonic()
+    """The start of the process included; processor time, and five times as long, for a busy machine."""
+    before = os.times()
     command = [sys.executable, "-m", "cutaway.cli", "find", str(process_80), query]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    assert time.monotonic() - started < 5
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 5
 
 
 @pytest.mark.parametrize(("most", "said"), [(100, "finds more than a million nodes"), (5, "a million graphs")])
@@ -380,12 +382,12 @@ FRAGMENT = st.sampled_from(
 @settings(deadline=None, max_examples=300)
 def test_whatever_is_typed(dump: Dump, query: str) -> None:
     """No exception but ours, and no time without end."""
-    started = time.monotonic()
+    started = time.process_time()
     with suppress(CutawayError):
         found = find_nodes(dump, query)
         fold(found)
         misses(dump, found.terms)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @given(st.lists(st.sampled_from(sorted(FIELDS)), max_size=2), st.data())
@@ -411,7 +413,7 @@ def test_whatever_a_dump_holds(process: Path, data: st.DataObject) -> None:
     value = [json.loads(line) for line in before.splitlines()]
     holder, key = data.draw(st.sampled_from(list(places(value))))
     holder[key] = data.draw(VALUES)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         path.write_text("".join(json.dumps(line) + "\n" for line in value))
         with suppress(CutawayError):
@@ -425,7 +427,7 @@ def test_whatever_a_dump_holds(process: Path, data: st.DataObject) -> None:
                     misses(dump, found.terms)
     finally:
         path.write_bytes(before)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def places(value: object) -> Iterator[tuple[Any, Any]]:
