@@ -88,18 +88,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ranks", type=Path, metavar="DUMP", help="a dump of several ranks")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these pictures alone")
+    parser.add_argument("--width", type=int, default=SIZE["width"], help="of the window, in pixels")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     shots = [shot for shot in SHOTS if not options.only or shot.name in options.only]
     compare = [COMPARE] if not options.only or COMPARE.name in options.only else []
     if options.ranks is None:
-        take(options.dump, [*shots, *compare], options.folder)
+        take(options.dump, [*shots, *compare], options.folder, options.width)
         return
-    take(options.dump, shots, options.folder)
-    take(options.ranks, compare, options.folder)
+    take(options.dump, shots, options.folder, options.width)
+    take(options.ranks, compare, options.folder, options.width)
 
 
-def take(dump: Path, shots: list[Shot], folder: Path) -> None:
+def take(dump: Path, shots: list[Shot], folder: Path, width: int) -> None:
     """The pictures of one dump's newest run."""
     if not shots:
         return
@@ -107,7 +108,10 @@ def take(dump: Path, shots: list[Shot], folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=_chromium())
         for theme in ("light", "dark"):
             context = browser.new_context(
-                viewport=SIZE, device_scale_factor=SCALE, color_scheme=theme, reduced_motion="reduce"
+                viewport={**SIZE, "width": width},
+                device_scale_factor=SCALE,
+                color_scheme=theme,
+                reduced_motion="reduce",
             )
             page = context.new_page()
             for shot in shots:
