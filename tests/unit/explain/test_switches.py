@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutaway.errors import UsageError
-from cutaway.explain.switches import EVERYWHERE, VARIABLE, Errand, Place, Switches, read_switches
+from cutaway.explain.switches import EVERYWHERE, VARIABLE, Errand, Keep, Place, Switches, read_switches
 
 places = st.builds(Place, st.sampled_from(["*", "piece_00", "piece_12"]), st.sampled_from(["*", "1_16", "8_8"]))
 several = st.lists(places, max_size=3).map(tuple)
@@ -20,7 +20,8 @@ switches = st.builds(
     compare=several,
     compare_calls=st.integers(0, 99),
     fresh=several,
-    errands=st.lists(st.builds(Errand, places, words), max_size=2).map(tuple),
+    errands=st.lists(st.builds(Errand, places, words, words), max_size=2).map(tuple),
+    keep=st.lists(st.builds(Keep, places, st.integers(1, 9)), max_size=2).map(tuple),
     times=several,
     passes_off=st.lists(words, max_size=3).map(tuple),
     pass_limits=st.dictionaries(words, st.integers(0, 9), max_size=2),

@@ -41,7 +41,9 @@ def parted(trials: Trials, event: Event, seen: Seen, dump: Dump | None) -> Findi
     if fresh is not None and fresh.get("is_apart") is False:
         return _stale(trials, _with_factor(finding, fresh), event, seen, dump)
     if trials.repeats > 1:
-        finding = finding.without("which node it is: a replay need not show what comes and goes")
+        finding = finding.without(
+            "which node it is: a replay need not show what comes and goes; nor would a reproducer"
+        )
         return which_pass(trials, finding, dump) or _confirmed(trials, finding, seen)
     if dump is not None and trials.budget.allows(REPLAY):
         finding = _stages(trials, finding, dump, event, seen)

@@ -34,11 +34,15 @@ def slow(trials: Trials, took: float, dump: Dump | None, told: str) -> Finding:
     """
     found = slow_pass(trials.part, dump, took) if dump is not None else None
     if found is not None:
-        return trials.confirm(found, Switches(passes_off=(found.pass_name or "",)))
+        found = trials.confirm(found, Switches(passes_off=(found.pass_name or "",)))
+        return found.without(
+            "a reproducer: what is slow is the pass itself; the dump has the graphs before and after it"
+        )
     timed = trials.observe("pieces and their eager graphs, timed", Switches(times=(EVERYWHERE,)))
     found = slow_piece(trials.part, Seen.of(timed.folder))
     if found is not None:
-        return trials.confirm(found, Switches(eager=(Place(found.piece or "*", found.range or "*"),)))
+        found = trials.confirm(found, Switches(eager=(Place(found.piece or "*", found.range or "*"),)))
+        return found.without("a reproducer: how long a piece takes depends on the machine; its code is in the dump")
     return Finding(trials.part, evidence=(told,), unknown=("which pass or piece it goes to: none alone",))
 
 

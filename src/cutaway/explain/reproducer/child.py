@@ -16,7 +16,7 @@ from torch import fx
 from cutaway.explain.reproducer.against import code_for, wrong_result
 from cutaway.explain.reproducer.code import Code
 from cutaway.explain.reproducer.job import Made, Request
-from cutaway.explain.reproducer.make import run_reproducer
+from cutaway.explain.reproducer.make import CODE_ALONE, run_reproducer
 from cutaway.explain.reproducer.program import Program, plain
 from cutaway.explain.reproducer.shrink import Shrinker, seeded_inputs
 from cutaway.explain.reproducer.write import imports_of, write
@@ -62,7 +62,7 @@ def _with_code(request: Request, program: Program, code: Code) -> Made:
     seeded = replace(program, inputs=seeded_inputs(program.inputs))
     if request.fault == "crash":
         _write(request, seeded, before, True, code)
-        if run_reproducer(Path(request.output), request.seconds)[0] == 1:
+        if run_reproducer(Path(request.output), request.seconds, CODE_ALONE)[0] == 1:
             return _made(request, seeded, before, True, code, is_shown=True)
     elif wrong_result(seeded, code) is not None:
         _write(request, seeded, before, True, code)

@@ -18,6 +18,8 @@ from cutaway.explain.reproducer.job import Made, Request
 
 _OURS = ("CUTAWAY", "VLLM_DEBUG_DUMP_PATH", "TORCH_TRACE", "TORCH_LOGS")
 _SHOWS = 1
+CODE_ALONE = "--code"
+"""Argument of a reproducer with generated code: the graph is not compiled afresh."""
 _FAILED = "Traceback (most recent call last)"
 
 
@@ -57,21 +59,26 @@ def checked(made: Made, limit: float = 120.0) -> Made:
         raise ReplayError("no reproducer can be made", made.why)
     if made.is_shown:
         return made
-    code, said = run_reproducer(Path(made.path), limit)
+    code, said = run_reproducer(Path(made.path), limit, CODE_ALONE)
     if code != _SHOWS or _FAILED in said:
         Path(made.path).unlink(missing_ok=True)
         raise ReplayError("the reproducer does not show the fault in a process of its own", details=said)
     return made
 
 
-def run_reproducer(path: Path, limit: float = 120.0) -> tuple[int | None, str]:
+def run_reproducer(path: Path, limit: float = 120.0, *arguments: str) -> tuple[int | None, str]:
     """Run a reproducer in a fresh process, with caches of its own.
+
+    Args:
+        path: the file.
+        limit: seconds.
+        arguments: of it, such as `CODE_ALONE`.
 
     Returns:
         Its exit code (1 when the fault shows; None when it took too long), and what it printed.
     """
     with tempfile.TemporaryDirectory(prefix="cutaway-reproducer-") as folder:
-        return _run([sys.executable, str(path)], limit, {"TORCHINDUCTOR_CACHE_DIR": folder})
+        return _run([sys.executable, str(path), *arguments], limit, {"TORCHINDUCTOR_CACHE_DIR": folder})
 
 
 def _run(command: list[str], limit: float, more: Mapping[str, str] | None = None) -> tuple[int | None, str]:

@@ -74,6 +74,7 @@ def write(
         *(f"# {line}".rstrip() for line in header),
         "#",
         "# Exits with 1 when the fault shows.",
+        *(["# It compiles the graph afresh, too; not with --code."] if fault in ("code", "crash") else []),
         *(["import os"] if fault in _COMPILES else []),
         *(["import signal", "import subprocess"] if fault == "crash" else []),
         "import sys",
