@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cutaway.dump.diff.result import Diff, Part, Place, Rewrite
+from cutaway.dump.diff.result import Diff, Inside, Part, Place, Rewrite
 from cutaway.dump.diff.select import Compared
 from cutaway.dump.diff.shown import Pictures, Text
 
@@ -36,6 +36,7 @@ _NOTHING: dict[str, Any] = {
     "sizes": [],
     "pairs": [],
     "rewrites": [],
+    "inside": [],
 }
 
 
@@ -48,6 +49,20 @@ def _diff(diff: Diff) -> dict[str, Any]:
         "sizes": diff.sizes,
         "pairs": [_part(part) for part in diff.parts],
         "rewrites": [_rewrite(rewrite, pictures) for rewrite in diff.rewrites],
+        "inside": [_inside(each) for each in diff.inside],
+    }
+
+
+def _inside(inside: Inside) -> dict[str, Any]:
+    pictures = Pictures(inside.diff.parts)
+    return {
+        "operator": inside.operator,
+        "nodes": inside.nodes,
+        "graphs": inside.names,
+        "layers": inside.layers,
+        "count": inside.count,
+        "rewrites": [_rewrite(rewrite, pictures) for rewrite in inside.diff.rewrites],
+        "inside": [_inside(each) for each in inside.diff.inside],
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from cutaway.cli.diff_words import (
     absent_text,
     change_texts,
+    inside_text,
     layers_text,
     notes,
     renamed_text,
@@ -14,7 +15,7 @@ from cutaway.cli.diff_words import (
     title,
 )
 from cutaway.cli.output import Styled, aligned
-from cutaway.dump.diff.result import Rewrite
+from cutaway.dump.diff.result import Diff, Rewrite
 from cutaway.dump.diff.select import Compared
 from cutaway.dump.diff.shown import Line, Pictures, Text
 
@@ -53,23 +54,34 @@ def _one(compared: Compared, width: int | None, brief: bool) -> Iterator[list[St
         yield [(note, "dim")]
     if compared.diff is None:
         return
-    renamed = [each for each in compared.diff.rewrites if each.is_renaming]
+    yield from _diff(compared.diff, width, brief)
+
+
+def _diff(diff: Diff, width: int | None, brief: bool) -> Iterator[list[Styled]]:
+    """The rewrites of a diff, then those in graphs inside of its graphs, under the nodes that hold these."""
+    renamed = [each for each in diff.rewrites if each.is_renaming]
     if renamed:
         yield []
         yield [(renamed_text(renamed), "")]
-    others = [each for each in compared.diff.rewrites if not each.is_renaming]
+    held = bool(diff.inside)
+    others = [each for each in diff.rewrites if not each.is_renaming and not (held and each.what == ("graph",))]
     by = len({each.passes for each in others}) > 1
     if brief:
         yield from _brief(others, by)
-        return
-    pictures = Pictures(compared.diff.parts)
-    for rewrite in others:
+    pictures = Pictures(diff.parts)
+    for rewrite in () if brief else others:
         yield []
         yield from _rewrite(rewrite, by)
         lines = pictures.lines(rewrite)
         yield from _nodes(lines[:MOST], width)
         if len(lines) > MOST:
             yield [(f"{INDENT}  {ELLIPSIS} and {len(lines) - MOST} more nodes (--text has them all)", "dim")]
+    for inside in diff.inside:
+        yield []
+        yield [(inside_text(inside), "bold")]
+        narrower = None if width is None else width - len(INDENT)
+        for line in _diff(inside.diff, narrower, brief):
+            yield [(INDENT, ""), *line] if line else []
 
 
 def _brief(rewrites: Sequence[Rewrite], by: bool) -> Iterator[list[Styled]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cutaway.cli.diff_words import absent_text, layers_text, notes, title
+from cutaway.cli.diff_words import absent_text, inside_text, layers_text, notes, title
 from cutaway.cli.output import Styled
 from cutaway.dump.diff.result import Diff, Rewrite
 from cutaway.dump.diff.select import Compared
@@ -34,6 +34,9 @@ def _diff(diff: Diff) -> Iterator[list[Styled]]:
             yield [(f"--- {diff.parts[part].before.selector}", "bold")]
             yield [(f"+++ {diff.parts[part].after.selector}", "bold")]
         yield from _rewrite(rewrite, pictures)
+    for inside in diff.inside:
+        yield [(f"# {inside_text(inside)}", "bold")]
+        yield from _diff(inside.diff)
 
 
 def _rewrite(rewrite: Rewrite, pictures: Pictures) -> Iterator[list[Styled]]:

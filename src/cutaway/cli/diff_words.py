@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cutaway.dump.diff.course import chain
-from cutaway.dump.diff.result import ARROW, TIMES, Absent, Diff, Rewrite
+from cutaway.dump.diff.result import ARROW, TIMES, Absent, Diff, Inside, Rewrite
 from cutaway.dump.diff.select import Compared
 from cutaway.dump.query.labels import label
 from cutaway.dump.snapshot import Snapshot
@@ -105,6 +105,17 @@ def layers_text(rewrite: Rewrite) -> tuple[str, str]:
         return " + ".join(spanned[:MOST]) + (f" and {len(spanned) - MOST} more" if len(spanned) > MOST else ""), ""
     named = [place.layer for place in places if place.layer]
     return label(named) if named else rewrite.cls or MODEL, rewrite.cls if named else ""
+
+
+def inside_text(inside: Inside) -> str:
+    """`×32  inside of cond, true_graph_0  in layers.0–31.mlp`."""
+    often = f"{TIMES}{inside.count}  " if inside.count > 1 else ""
+    names = f" {ARROW} ".join(dict.fromkeys(inside.names))
+    node = inside.nodes[1] if inside.nodes[1] != inside.operator and inside.count == 1 else ""
+    where = label(inside.layers)
+    return (
+        f"{often}inside of {inside.operator}{f' ({node})' if node else ''}, {names}{f'  in {where}' if where else ''}"
+    )
 
 
 def shown_text(rewrite: Rewrite) -> str:

@@ -18,12 +18,13 @@ from cutaway.dump.diff.compare import diff, diff_pairs
 from cutaway.dump.diff.course import chain, predecessor, predecessors
 from cutaway.dump.diff.match import match_nodes
 from cutaway.dump.diff.matching import Matching
-from cutaway.dump.diff.result import Absent, Diff, Part, Place, Rewrite
+from cutaway.dump.diff.result import Absent, Diff, Inside, Part, Place, Rewrite
 
 __all__ = [
     "Absent",
     "Change",
     "Diff",
+    "Inside",
     "Matching",
     "Part",
     "Place",

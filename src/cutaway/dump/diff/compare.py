@@ -10,6 +10,7 @@ from cutaway.dump.diff.course import chain, stems
 from cutaway.dump.diff.cut import cut
 from cutaway.dump.diff.find import Found, find
 from cutaway.dump.diff.fold import fold
+from cutaway.dump.diff.inside import FoundInside, find_inside, fold_inside
 from cutaway.dump.diff.match import pair_by_origin, pair_by_structure
 from cutaway.dump.diff.pairing import Pairing
 from cutaway.dump.diff.passes import Doings, doings
@@ -63,28 +64,31 @@ def diff_pairs(pairs: Sequence[Pair]) -> Diff:
         DumpError: a graph is not in its dump, or cannot be read.
     """
     labels = Labels()
-    done: dict[tuple[int, int], tuple[Part, list[Found]]] = {}
+    done: dict[tuple[int, int], tuple[Part, list[Found], list[FoundInside]]] = {}
     parts: list[Part] = []
     found: list[Found] = []
+    inside: list[FoundInside] = []
     for pair in pairs:
         key = id(pair.before), id(pair.after)
         if key not in done:
             done[key] = _compared(pair, labels)
-        part, rewrites = done[key]
+        part, rewrites, inner = done[key]
         found += [each.at(len(parts), pair.layers) for each in rewrites]
+        inside += [each.at(pair.layers) for each in inner]
         parts.append(replace(part, piece=pair.piece or pair.after.piece, layers=pair.layers))
     sizes = [pair for part in parts for pair in part.matching.sizes if not all(isinstance(each, str) for each in pair)]
-    return Diff(tuple(parts), with_absent(fold(found), parts), tuple(dict.fromkeys(sizes)))
+    return Diff(tuple(parts), with_absent(fold(found), parts), tuple(dict.fromkeys(sizes)), fold_inside(inside))
 
 
-def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found]]:
+def _compared(pair: Pair, labels: Labels) -> tuple[Part, list[Found], list[FoundInside]]:
     before, after = pair.before, pair.after
     pairing, done = _paired(before, after)
     found = find(pairing, 0, labels, (providers_of(before), providers_of(after)))
     if done is not None:
         found = [each.by(done) for each in found]
     tables = pairing.before.table, pairing.after.table
-    return Part(before, after, pair.piece, pair.layers, tables, pairing.result(), done is not None), found
+    part = Part(before, after, pair.piece, pair.layers, tables, pairing.result(), done is not None)
+    return part, found, find_inside(part, labels)
 
 
 def _paired(before: Snapshot, after: Snapshot) -> tuple[Pairing, Doings | None]:

@@ -146,6 +146,27 @@ class Rewrite:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """What differs in a graph inside of the graphs, such as a branch of a `torch.cond`.
+
+    Attributes:
+        operator: what the node does that holds it, in short.
+        nodes: names of that node, before and after.
+        names: what the graph is called there, before and after.
+        layers: fqns of the innermost layers in which it is so, each once; empty for the root.
+        diff: the difference; ids and places are of the graph inside, and nothing is recorded of what stems from what.
+        count: in how many places it is so.
+    """
+
+    operator: str
+    nodes: tuple[str, str]
+    names: tuple[str, str]
+    layers: tuple[str, ...]
+    diff: Diff
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class Diff:
     """The difference of two graphs, or of several pairs of graphs (the pieces of a split model).
 
@@ -153,11 +174,14 @@ class Diff:
         parts: the pairs of graphs.
         rewrites: what became of what, folded over identical layers.
         sizes: sizes that are another kind of number in the graph after: ("s72", 8).
+        inside: what differs in graphs inside of them. The nodes that hold those graphs are among the rewrites, too, as
+            changed in their `graph`.
     """
 
     parts: tuple[Part, ...]
     rewrites: tuple[Rewrite, ...]
     sizes: tuple[tuple[Size, Size], ...] = ()
+    inside: tuple[Inside, ...] = ()
 
     @property
     def before(self) -> Snapshot:
@@ -172,7 +196,7 @@ class Diff:
     @property
     def is_empty(self) -> bool:
         """Whether the graphs are equal up to names and an order that makes no difference."""
-        return not self.rewrites and not self.sizes
+        return not self.rewrites and not self.sizes and not self.inside
 
     @property
     def nodes(self) -> tuple[int, int]:
@@ -213,6 +237,8 @@ class Diff:
         changed = sum(len({change.before for change in some}) for some in changes)
         texts += [f"{thousands(changed)} changed in place"] if changed else []
         texts += [f"size {left} {ARROW} {right}" for left, right in self.sizes]
+        held = ", ".join(dict.fromkeys(each.operator for each in self.inside))
+        texts += [f"graphs inside of {held} differ"] if held else []
         return ", ".join([nodes, *(texts or ["the same operators"])])
 
 
