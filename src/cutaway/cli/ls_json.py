@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from cutaway.dump import Code, Compilation, Dump, Snapshot
 from cutaway.dump.compilation import Step
 from cutaway.dump.fold import fold_pieces, fold_ranges, fold_ranks
+from cutaway.explain.shapes import uncaptured
 
 
 def dump_shape(dump: Dump, wanted: frozenset[str] | None) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def dump_shape(dump: Dump, wanted: frozenset[str] | None) -> dict[str, Any]:
         "errors": dump.errors,
         "versions": {"cutaway": info.cutaway, "torch": info.torch, "python": info.python} if info else {},
         "argv": info.argv if info else [],
+        "uncaptured": [asdict(each) for each in uncaptured(dump)],
         "compilations": [_compilation(compilation, wanted) for compilation in dump],
     }
 

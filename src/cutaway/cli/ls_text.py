@@ -9,6 +9,7 @@ from cutaway.cli.output import Styled, aligned
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
 from cutaway.dump.fold import courses, fold_pieces, fold_ranges, fold_ranks
+from cutaway.explain.shapes import uncaptured
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -56,6 +57,10 @@ def _head(dump: Dump) -> Iterator[list[Styled]]:
         yield [(f"note: {note}", "yellow")]
     for error in dump.errors:
         yield [(f"recording failed in {error.where}: {error.error}", "red")]
+    for each in uncaptured(dump):
+        what = " at ".join(filter(None, (each.function or "a function", each.place)))
+        words = "not compiled, runs eagerly" if each.skipped else "nothing to capture before a graph break"
+        yield [(f"{words}: ", "yellow"), (f"{what}: {each.at.reason}", "")]
 
 
 def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:

@@ -11,7 +11,7 @@ from cutaway.cli.options import AsJson, DumpPath, RankName, RunName
 from cutaway.cli.output import FINDING, write_json, write_lines
 from cutaway.cli.why_shape_text import shape_lines
 from cutaway.dump import load
-from cutaway.explain.shapes import Assumptions, explain_shapes
+from cutaway.explain.shapes import Assumptions, explain_shapes, uncaptured
 
 Name = Annotated[
     str | None,
@@ -33,12 +33,13 @@ def shape(
 
     Exits 1 when a size is restricted or fixed, or there are graph breaks or recompiles.
     """
-    found = explain_shapes(load(path, run, rank), compilation)
+    dump = load(path, run, rank)
+    found, nothing = explain_shapes(dump, compilation), [] if compilation is not None else uncaptured(dump)
     if as_json:
-        write_json({"compilations": [_json(each) for each in found]})
+        write_json({"compilations": [_json(each) for each in found], "uncaptured": [asdict(each) for each in nothing]})
     else:
-        write_lines(shape_lines(found))
-    return FINDING if any(each.finding for each in found) else 0
+        write_lines(shape_lines(found, nothing))
+    return FINDING if nothing or any(each.finding for each in found) else 0
 
 
 def _json(found: Assumptions) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cutaway.cli.output import Styled, aligned
-from cutaway.explain.shapes import Assumptions, Constraint, Size
+from cutaway.explain.shapes import Assumptions, Break, Constraint, Size, Uncaptured
 
 _SHOWN = 20
 """So many constraints of a kind are shown."""
@@ -16,12 +16,25 @@ _WHOSE = {
 }
 
 
-def shape_lines(found: Sequence[Assumptions]) -> Iterator[list[Styled]]:
-    """Every compilation, one after another."""
+def shape_lines(found: Sequence[Assumptions], nothing: Sequence[Uncaptured]) -> Iterator[list[Styled]]:
+    """What was not captured at all, then every compilation, one after another."""
+    for each in nothing:
+        yield from _uncaptured(each)
+    if not found and not nothing:
+        yield [("nothing was compiled while it was recorded", "yellow")]
     for number, each in enumerate(found):
-        if number:
+        if number or nothing:
             yield [("", "")]
         yield from _one(each)
+
+
+def _uncaptured(found: Uncaptured) -> Iterator[list[Styled]]:
+    what = f"{found.function or 'a function'}{f' at {_short(found.place)}' if found.place else ''}"
+    if found.skipped:
+        yield [("not compiled, runs eagerly: ", "red"), (what, "")]
+    else:
+        yield [("nothing to capture before a graph break: ", "yellow"), (what, "")]
+    yield from _break(found.at)
 
 
 def _one(found: Assumptions) -> Iterator[list[Styled]]:
@@ -119,9 +132,13 @@ def _reasons(found: Assumptions) -> Iterator[list[Styled]]:
             yield [(f"    {each.text}{kind}  {_at(each.place, each.code)}".rstrip(), "")]
             yield [(f"      the guard is of compilation {each.against}", "dim")]
     for each in found.breaks:
-        yield [("  graph break ", "red"), (f"at {each.place}: {each.reason}", "")]
-        for text in filter(None, (each.explanation, f"hint: {each.hint}" if each.hint else "")):
-            yield [(f"      {text}", "dim")]
+        yield from _break(each)
+
+
+def _break(found: Break) -> Iterator[list[Styled]]:
+    yield [("  graph break ", "red"), (f"at {found.place}: {found.reason}" if found.place else found.reason, "")]
+    for text in filter(None, (found.explanation, f"hint: {found.hint}" if found.hint else "")):
+        yield [(f"      {text}", "dim")]
 
 
 def _at(place: str, code: str) -> str:

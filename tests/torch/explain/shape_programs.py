@@ -31,6 +31,14 @@ def breaks(x: Tensor) -> Tensor:
     return y - 1
 
 
+def loops(x: Tensor) -> Tensor:
+    """Dynamo cannot break within a loop: nothing of this is compiled."""
+    for _ in range(2):
+        x = x + 1
+        torch._dynamo.graph_break()
+    return x
+
+
 def grows(x: Tensor) -> Tensor:
     return x.sin()
 

@@ -12,8 +12,9 @@ from torch.fx.experimental.symbolic_shapes import ConstraintViolationError
 
 import cutaway
 from cutaway.compiler import CompilationConfig
+from cutaway.dump import Dump
 from cutaway.errors import CompileError
-from cutaway.explain.shapes import Assumptions, explain_shapes
+from cutaway.explain.shapes import Assumptions, explain_shapes, uncaptured
 
 FILE = str(Path(programs.__file__))
 
@@ -29,13 +30,13 @@ def compiled(function: object, *sizes: int, dynamic: bool | None = True) -> None
         run(torch.randn(size, 4))
 
 
-@pytest.fixture(scope="module", name="found")
-def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assumptions]:
+@pytest.fixture(scope="module", name="dump")
+def _dump(tmp_path_factory: pytest.TempPathFactory) -> Dump:
     folder = tmp_path_factory.mktemp("shapes") / "dump"
     torch._dynamo.reset()
     with cutaway.record(folder):
         compiled(programs.branches, 16, 17)
-        for function in (programs.bounded, programs.fixes, programs.free, programs.breaks):
+        for function in (programs.bounded, programs.fixes, programs.free, programs.breaks, programs.loops):
             compiled(function, 16)
         compiled(programs.grows, 16, 24, 1, dynamic=None)
         unbacked = torch.randn(16, 4)
@@ -45,7 +46,12 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assumptions]:
         torch._dynamo.mark_dynamic(marked, 0)
         with pytest.raises(ConstraintViolationError):
             torch.compile(programs.refuses, backend="eager")(marked)
-    return {each.compilation: each for each in explain_shapes(cutaway.load(folder))}
+    return cutaway.load(folder)
+
+
+@pytest.fixture(scope="module", name="found")
+def _found(dump: Dump) -> dict[str, Assumptions]:
+    return {each.compilation: each for each in explain_shapes(dump)}
 
 
 def test_a_branch_on_the_batch_size(found: dict[str, Assumptions]) -> None:
@@ -89,6 +95,13 @@ def test_a_graph_break(found: dict[str, Assumptions]) -> None:
     (broken,) = found["breaks"].breaks
     assert broken.place == f"{FILE}:{line_of('graph_break')}"
     assert "graph_break" in broken.reason
+
+
+def test_a_function_that_is_not_compiled_at_all(dump: Dump) -> None:
+    (found,) = uncaptured(dump)
+    assert (found.function, found.skipped) == ("loops", True)
+    assert found.place == f"{FILE}:{line_of('def loops')}"
+    assert found.at.place == f"{FILE}:{line_of('def loops') + 4}"
 
 
 def test_recompiles_for_a_new_size_and_for_a_size_of_one(found: dict[str, Assumptions]) -> None:

@@ -136,18 +136,46 @@ Constraints that tracing put on the sizes, and the line that made each:
         assert (finding.severity, finding.text) == ("info", "every size of one is fixed")
 
 
+BREAK = """\
+Graph break in user code at /x/y.py:1
+Graph Break Reason: Encountered graph break when attempting to trace CALL: a function call, e.g. f(x, y):
+
+Failed to trace builtin operator
+  Explanation: Dynamo does not know how to trace builtin operator `print`
+  Hint: Avoid calling `print`
+"""
+SKIPPED = """\
+Graph break in user code at /x/y.py:11
+Graph Break Reason: Failed to handle graph break gracefully. Skipping the function and falling back to eager. Graph \
+break encountered:
+
+Unsupported Tensor.item() call
+  Developer debug context: frame skipped: forward (/x/y.py line 9)
+"""
+
+
 def test_breaks_and_recompiles_have_their_reasons(tmp_path: Path) -> None:
     dumped = Dumped(tmp_path)
-    dumped.maker.event(
-        "metric", "one", kind="graph_break", values={"reason": "print()\nat x.py:1"}, piece=None, range=None
-    )
+    dumped.maker.event("metric", "one", kind="graph_break", values={"reason": BREAK}, piece=None, range=None)
     dumped.maker.end("one")
     dumped.maker.compilation("one.2", recompile=1, reason=["x.size(0) == 4"])
     dumped.maker.snapshot("one.2/captured", "captured", graph("aten.add.Tensor"), "one.2/00")
     dumped.maker.end("one.2")
     broken, again = dumped.found()
-    assert (broken.kind, broken.text, broken.detail) == ("graph_break", "graph break: print()", "print()\nat x.py:1")
+    assert (broken.kind, broken.text) == ("graph_break", "graph break at /x/y.py:1: Failed to trace builtin operator")
+    assert broken.detail.splitlines()[0] == "at /x/y.py:1"
+    assert broken.detail.splitlines()[-1] == "Hint: Avoid calling `print`"
     assert (again.kind, again.detail, again.where) == ("recompile", "x.size(0) == 4", "one.2/captured")
+
+
+def test_what_was_not_compiled_at_all_is_told(tmp_path: Path) -> None:
+    dumped = Dumped(tmp_path)
+    dumped.maker.event("metric", None, kind="graph_break", values={"reason": SKIPPED}, piece=None, range=None)
+    dumped.maker.end("one")
+    finding = dumped.one()
+    assert (finding.kind, finding.severity) == ("graph_break", "warn")
+    assert finding.text == "forward (/x/y.py:9) is not compiled: it runs eagerly"
+    assert finding.detail == "at /x/y.py:11\nUnsupported Tensor.item() call"
 
 
 def test_errors_and_a_compile_that_failed(tmp_path: Path) -> None:

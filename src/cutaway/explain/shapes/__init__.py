@@ -7,7 +7,19 @@ Everything is read from what was recorded: nothing is executed, torch is not nee
 
 from __future__ import annotations
 
-from cutaway.explain.shapes.explain import Assumptions, Break, Recompile, explain_shapes
+from cutaway.explain.shapes.breaks import Break, Uncaptured, breaks_of, uncaptured
+from cutaway.explain.shapes.explain import Assumptions, Recompile, explain_shapes
 from cutaway.explain.shapes.read import Constraint, FixedInput, Size
 
-__all__ = ["Assumptions", "Break", "Constraint", "FixedInput", "Recompile", "Size", "explain_shapes"]
+__all__ = [
+    "Assumptions",
+    "Break",
+    "Constraint",
+    "FixedInput",
+    "Recompile",
+    "Size",
+    "Uncaptured",
+    "breaks_of",
+    "explain_shapes",
+    "uncaptured",
+]

@@ -11,6 +11,7 @@ from cutaway.dump.compilation import Compilation
 from cutaway.dump.reader import Dump
 from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
+from cutaway.explain.shapes.breaks import Break, breaks_of
 from cutaway.explain.shapes.read import (
     Constraint,
     FixedInput,
@@ -23,7 +24,6 @@ from cutaway.explain.shapes.read import (
     whole_place,
 )
 
-_BREAK = re.compile(r"Graph break in user code at (?P<place>\S+:\d+)")
 _MISMATCH = re.compile(
     r"tensor '(?P<name>[^']+)' size mismatch at index (?P<index>\d+)\. expected (?P<old>\d+), actual (?P<new>\d+)"
 )
@@ -52,22 +52,6 @@ class Recompile:
 
 
 _Placed = TypeVar("_Placed", Size, Constraint, FixedInput, Recompile)
-
-
-@dataclass(frozen=True)
-class Break:
-    """Where the capture of a function stopped.
-
-    Attributes:
-        place: `file:line`.
-        reason: what torch could not trace.
-        explanation, hint: torch's, the first of each.
-    """
-
-    place: str
-    reason: str
-    explanation: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -153,11 +137,7 @@ def _assumptions(compilation: Compilation, files: Sequence[str]) -> Assumptions:
         inputs=[whole(each) for each in inputs],
         guarded="TENSOR_MATCH" in text if text is not None and "TREE_GUARD_MANAGER" in text else None,
         recompiles=[whole(_recompile(reason)) for reason in (started.reason if started else [])],
-        breaks=[
-            _break(str(metric.values.get("reason", "")))
-            for metric in compilation.metrics
-            if metric.kind == "graph_break"
-        ],
+        breaks=breaks_of(compilation),
         failed=compilation.failed or "",
         known=text is not None,
     )
@@ -245,18 +225,3 @@ def _recompile(reason: str) -> Recompile:
     place, code = (noted["place"], (noted["code"] or "").strip()) if noted else ("", "")
     kind = "zero_one" if "0/1 specialization" in text else "constraint" if ".size()" in condition else "other"
     return Recompile(kind, f"{readable(condition)} did not hold any more", against, place, code)
-
-
-def _break(text: str) -> Break:
-    place = _BREAK.search(text)
-    lines = [line.strip() for line in text.splitlines()]
-    reason = _after(lines, "Graph Break Reason:")
-    if reason.endswith(":"):  # what was called is on a line of its own
-        rest = lines[next(i for i, line in enumerate(lines) if line.startswith("Graph Break Reason:")) + 1 :]
-        reason = next((line for line in rest if line and not line.startswith("Explanation:")), reason)
-    first = reason or (lines[0] if lines else "")
-    return Break(place["place"] if place else "", first, _after(lines, "Explanation:"), _after(lines, "Hint:"))
-
-
-def _after(lines: Sequence[str], label: str) -> str:
-    return next((line.removeprefix(label).strip() for line in lines if line.startswith(label)), "")

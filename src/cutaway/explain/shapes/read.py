@@ -21,6 +21,7 @@ _TENSOR = re.compile(
     r"TENSOR_MATCH: check_tensor\((?P<source>.+?), .*?size=\[(?P<sizes>[^\]]*)\].*?\)(?P<rest>  # .*)?$"
 )
 _NOTE = re.compile(r"(?:(?P<code>.*?)  # )?(?P<file>[^\s()]+):(?P<line>\d+) in (?P<function>\S+)")
+_OF_MODULE = re.compile(r"^L\['self'\]|\._(?:parameters|buffers)\[")  # a weight, of the model or of one that is called
 _LOCAL = re.compile(r"L\['(\w+)'\]")
 _ITEM = re.compile(r"\['(\w+)'\]")
 _NAME = re.compile(r"\b[a-z]+\d+\b")
@@ -174,7 +175,7 @@ def read_inputs(text: str) -> list[FixedInput]:
     """Inputs, weights aside, with the sizes that the guards hold them to."""
     found: list[FixedInput] = []
     for match in map(_TENSOR.search, text.splitlines()):
-        if match is None or not _LOCAL.match(match["source"]) or match["source"].startswith("L['self']"):
+        if match is None or not _LOCAL.match(match["source"]) or _OF_MODULE.search(match["source"]):
             continue
         sizes = tuple(_number(part.strip()) for part in match["sizes"].split(",") if part.strip())
         found.append(FixedInput(readable(match["source"]), sizes, *_noted((match["rest"] or "").removeprefix("  # "))))

@@ -10,6 +10,7 @@ from cutaway.dump import Code, Compilation, schema
 from cutaway.dump.compare import compare, verdict
 from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
+from cutaway.explain.shapes import Break, breaks_of, uncaptured
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
 from cutaway.web.data.shapes.summary import FindingKind, Severity
@@ -21,6 +22,7 @@ _NOTHING_DYNAMIC = "none: every size is fixed"
 _COMMON = ("aten.", "prims.", "operator.", "torch.", "higher_order.", "builtins.", "math.")
 """Operators that are in every graph: that they are there says nothing about a pattern."""
 _WHY = ("reason", "bypass_reason", "cure")
+_OF_A_LAYER = " at nn/modules/"
 MOST = 6
 MOST_FINDINGS = 200
 
@@ -53,6 +55,12 @@ def _of_the_process(process: Process, ranks: Sequence[shapes.ProcessName]) -> It
         yield shapes.Finding("incomplete", "info", "the recording has not ended", detail, None, None)
     for error in dump.errors:
         yield _error(error, None)
+    for each in uncaptured(dump):
+        what = f"{each.function or 'a function'}{f' ({each.place})' if each.place else ''}"
+        said = (
+            f"{what} is not compiled: it runs eagerly" if each.skipped else f"{what}: nothing to capture before a break"
+        )
+        yield shapes.Finding("graph_break", "warn", cut(said, 400), cut(_broken(each.at), 2000), None, None)
     if len(ranks) > 1:
         groups = [", ".join(_some([each.name, *each.same])) for each in ranks]
         text = f"the processes of this run compiled in {len(ranks)} ways"
@@ -133,11 +141,11 @@ class _Findings:
             reason = "; ".join(text.strip() for text in started.reason) or "the reason was not recorded"
             text = f"{started.function or compilation.name} was compiled again (recompile {started.recompile})"
             yield self._make("recompile", "warn", text, reason, first)
-        for metric in compilation.metrics:
-            if metric.kind == "graph_break":
-                reason = str(metric.values.get("reason") or "the reason was not recorded")
-                text = f"graph break: {reason.strip().splitlines()[0] if reason.strip() else reason}"
-                yield self._make("graph_break", "warn", text, reason, first)
+        for each in breaks_of(compilation):
+            text = (
+                f"graph break{f' at {each.place}' if each.place else ''}: {each.reason or 'for a reason not recorded'}"
+            )
+            yield self._make("graph_break", "warn", text, _broken(each), first)
 
     def _sizes(self) -> Iterator[shapes.Finding]:
         guards = next((code for code in self._compilation.codes if code.kind == "guards"), None)
@@ -152,7 +160,9 @@ class _Findings:
             why = _constraints(text, name)
             said = f"the size {name} ({source}) is always {value}: the graph serves no other"
             detail = "\n".join(why) or f"It was captured with {hint}; no line of the model is known to have made it so."
-            yield self._make("specialised", "warn", said, detail, guards.selector)
+            # A layer of torch's own has that size, whatever the batch: it is rarely news.
+            of_a_layer = bool(why) and all(_OF_A_LAYER in line for line in why)
+            yield self._make("specialised", "info" if of_a_layer else "warn", said, detail, guards.selector)
         if _NOTHING_DYNAMIC in sizes:
             said = f"every size of {self._compilation.name} is fixed"
             yield self._make("specialised", "info", said, "Another size is compiled again.", guards.selector)
@@ -276,6 +286,12 @@ def _constraints(text: str, symbol: str) -> list[str]:
     named = re.compile(rf"\b{re.escape(symbol)}\b")
     found = (_CONSTRAINT.match(line) for line in lines if named.search(line))
     return [f"{match[1]}{f' at {match[2]}' if match[2] else ''}" for match in found if match is not None][:MOST]
+
+
+def _broken(found: Break) -> str:
+    """Torch's words for a graph break, the place first."""
+    hint = f"Hint: {found.hint}" if found.hint else ""
+    return "\n".join(filter(None, (f"at {found.place}" if found.place else "", found.reason, found.explanation, hint)))
 
 
 def _leaf(code: Code) -> str:
