@@ -82,9 +82,9 @@ def nearly(one: float, other: float) -> bool:
     return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["00.captured.py", "*.piece_02/range_1_16/*.VllmIRLoweringPass.py"])
-def test_runs_by_itself(recorded: Finished, name: str) -> None:
-    (file,) = recorded.process.glob(f"backbone/{name}")
+def test_runs_by_itself(recorded: Finished) -> None:
+    """The whole model, which imports most of vLLM."""
+    file = recorded.process / "backbone" / "00.captured.py"
     symbol = re.search(r"def example_inputs\((\w+)=", file.read_text())
     assert symbol
     done = subprocess.run(
