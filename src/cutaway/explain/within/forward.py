@@ -16,6 +16,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.explain.within.described import described, listed
 from cutaway.explain.within.eye import Eye
 from cutaway.explain.within.piece import Piece, changed_from
 from cutaway.replay.values import copy
@@ -243,10 +244,10 @@ class Forward:
 
     def _step(self, node: fx.Node, call: _Call) -> dict[str, Any]:
         """A node of the split graph as JSON: what it is of, and of which kind its value is."""
-        args = [{"name": one.name} if isinstance(one, fx.Node) else {"text": repr(one)} for one in _listed(node)]
+        args = [{"name": one.name} if isinstance(one, fx.Node) else {"text": repr(one)} for one in listed(node)]
         is_item = node.op == "call_function" and node.target is operator.getitem
         target = self.shown(str(node.target)) if node.op == "call_module" else str(node.target)
-        value = _described(self._value(node, call))
+        value = described(self._value(node, call))
         return {"name": node.name, "op": "item" if is_item else node.op, "target": target, "args": args, "value": value}
 
     def _keep(self, node: fx.Node, result: Any) -> None:
@@ -286,20 +287,6 @@ class Forward:
     def _graph(self, target: str) -> fx.GraphModule | None:
         graph = getattr(self.split_gm, target, None)
         return graph if isinstance(graph, fx.GraphModule) else None
-
-
-def _listed(node: fx.Node) -> Sequence[Any]:
-    first = node.args[0] if node.op == "output" else None
-    return first if isinstance(first, (tuple, list)) else node.args
-
-
-def _described(value: Any) -> Any:
-    """Of which kind a value is: nothing of what is in it."""
-    if isinstance(value, torch.Tensor):
-        return {"shape": list(value.shape), "dtype": str(value.dtype)}
-    if isinstance(value, (tuple, list)):
-        return {"items": [_described(one) for one in value]}
-    return {"number": value} if isinstance(value, (bool, int, float)) else None
 
 
 def _is_strided(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from cutaway.explain.within.edited import edited_code, edited_graph, read_edited
 from cutaway.explain.within.errands import do_errands
 from cutaway.explain.within.eye import Eye
 from cutaway.explain.within.generated import Generated
+from cutaway.explain.within.origin import layer_of, source_of
 from cutaway.explain.within.reads import watch_reads
 from cutaway.explain.within.reference import Expected, FirstNaN, Verdict, expect, has_nan, is_random, judge
 from cutaway.replay.values import copy, outputs
@@ -222,8 +222,8 @@ class Piece:
             number=list(self.graph.graph.nodes).index(node) if node is not None else None,
             infinite=finder.infinite.name if finder.infinite is not None else None,
             code=node.format_node() if node is not None else None,
-            layer=_layer(node),
-            source=_source(node),
+            layer=layer_of(node),
+            source=source_of(node),
             in_float64=expected.exact is not None and has_nan(expected.exact),
             inputs=self.kept_inputs(before),
         )
@@ -277,23 +277,6 @@ def changed_from(old: Any, new: Any) -> bool:
     if old.shape != new.shape:
         return True
     return torch_internals.tensor_bytes(old) != torch_internals.tensor_bytes(new.detach())
-
-
-def _layer(node: fx.Node | None) -> str | None:
-    """``fqn: class`` of the innermost layer of a node."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values()) if node is not None else []
-    if not stack:
-        return None
-    name, kind = stack[-1]
-    name = str(name).removeprefix("L['self'].")
-    return f"{name}: {getattr(kind, '__name__', str(kind).rpartition('.')[2])}"
-
-
-def _source(node: fx.Node | None) -> str | None:
-    """``file:line  code`` of a node."""
-    trace = str(node.meta.get("stack_trace") or "") if node is not None else ""
-    frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', trace)
-    return f"{frames[-1][0]}:{frames[-1][1]}  {frames[-1][2].strip()}" if frames else None
 
 
 def _timed(function: Runnable, args: Sequence[Any]) -> tuple[float, Any]:
