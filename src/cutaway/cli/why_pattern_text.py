@@ -47,6 +47,9 @@ def pattern_lines(found: Explained, everything: bool) -> Iterator[list[Styled]]:
 
 def passes_lines(history: History, everything: bool) -> Iterator[list[Styled]]:
     """The passes of a dump; those that changed nothing after those that did."""
+    if not history.passes:
+        yield [("no pass ran in what was recorded: a cache served it, or nothing was compiled", "yellow")]
+        return
     passes = sorted(history.passes, key=lambda each: not each.changed)
     shown = passes if everything else [each for each in passes if each.changed or each.counts or each.refused]
     yield [

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from cutaway.explain.patterns.check import closure, is_of_replacement, refusals
 from cutaway.explain.patterns.graphs import plain_name
 from cutaway.explain.patterns.job import Reason
 from cutaway.explain.patterns.words import named
+from cutaway.explain.vllm_passes import VLLM_PASSES
 
 _PASS_CLASS = re.compile(r"^class (\w+Pass)\(", re.MULTILINE)
 Check = Callable[[Any, fx.Node], list[Reason]]
@@ -87,7 +89,8 @@ def find_source(asked: str, vllm: dict[str, Any] | None) -> Source:
     asked = asked if ":" in asked else _in_vllm(asked)
     module_name, colon, path = asked.rpartition(":")
     if not colon:
-        why = f"ours are {', '.join(entries)}"
+        near = get_close_matches(asked, [*entries, *VLLM_PASSES], cutoff=0.5)
+        why = f"the nearest are {', '.join(near)}" if near else f"ours are {', '.join(entries)}"
         cure = "give one of them, a pass of vLLM's by its class, or module:object"
         raise SourceError(f"no pass is called {asked!r}", why, cure)
     torch_internals.lazy_patterns(module_name)
