@@ -50,3 +50,8 @@ export function spans(some: number[]): string {
   }
   return parts.join(",");
 }
+
+/** `/…/layernorm.py:81 forward` as `layernorm.py:81`. */
+export function shortSource(source: string): string {
+  return source.split(/[/\\]/).at(-1)!.split(" ")[0]!;
+}

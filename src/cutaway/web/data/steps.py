@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from cutaway.dump import Code, Snapshot, schema
 from cutaway.stages import STAGES
 from cutaway.web.data import shapes
@@ -35,37 +37,26 @@ def steps(process: Process, name: str) -> shapes.Steps:
 
 
 def _snapshot(process: Process, step: Snapshot, ran: schema.PassRan | None) -> shapes.Step:
-    before = process.before(step)
-    return shapes.Step(
-        kind="snapshot",
-        selector=step.selector,
-        name=leaf(step),
-        stage=step.stage,
-        phase=step.phase,
-        pass_name=step.pass_name,
-        piece=step.piece,
-        range=step.range,
-        changed=step.changed,
-        nodes=step.node_count,
-        ops_delta=step.ops_delta,
-        ms=step.ms,
-        graph=step.graph,
-        same_as=step.same_as,
-        before=before.selector if before is not None else None,
-        cached=step.cached,
-        code=None,
-        counts=ran.counts if ran is not None else {},
-        notes=ran.notes if ran is not None else {},
-        coverage=step.coverage,
-        files=[file.path for file in step.files],
-        seq=step.seq,
-    )
+    found = _graph_step("snapshot", step, process.before(step))
+    found.graph, found.same_as = step.graph, step.same_as
+    found.counts, found.notes = (ran.counts, ran.notes) if ran is not None else ({}, {})
+    found.coverage = step.coverage
+    found.files = [file.path for file in step.files]
+    return found
 
 
 def _pass(process: Process, step: schema.PassRan) -> shapes.Step:
-    before = process.left_by(step)
+    found = _graph_step("pass", step, process.left_by(step))
+    found.counts, found.notes = step.counts, step.notes
+    return found
+
+
+def _graph_step(
+    kind: Literal["snapshot", "pass"], step: Snapshot | schema.PassRan, before: Snapshot | None
+) -> shapes.Step:
+    """What a graph and a pass that left it as it was have in common."""
     return shapes.Step(
-        kind="pass",
+        kind=kind,
         selector=step.selector,
         name=leaf(step),
         stage=step.stage,
@@ -82,8 +73,8 @@ def _pass(process: Process, step: schema.PassRan) -> shapes.Step:
         before=before.selector if before is not None else None,
         cached=step.cached,
         code=None,
-        counts=step.counts,
-        notes=step.notes,
+        counts={},
+        notes={},
         coverage={},
         files=[],
         seq=step.seq,
