@@ -332,7 +332,7 @@ class TestProgram:
         found = trial.observe(Setting())
         trial.close()
         assert found.outcome == "unusable"
-        assert found.why.startswith("'no-such-program' cannot be run: there is no such program")
+        assert found.why.startswith("'no-such-program' cannot be run: no such program")
 
     @pytest.mark.parametrize("slow", [False, True])
     def test_a_trial_without_caches_profits_from_another_unless_time_is_looked_at(

@@ -42,7 +42,7 @@ class ProgramTrial(Runner):
 
     def read(self, setting: Setting, folder: Path, ended: Ended) -> Observation:
         if ended.code == 127 and "No such file" in text_of(folder / "log.txt"):
-            why = f"{self.program[0]!r} cannot be run: there is no such program (give `vllm --model`, or `-- python x.py`)"
+            why = f"{self.program[0]!r} cannot be run: no such program (give `vllm --model …`, or `-- python x.py`)"
             return Observation("unusable", folder, seconds=ended.seconds, why=why)
         took = ended.seconds if self.slow else None
         if ended.code != 0:
