@@ -28,6 +28,7 @@ class WrittenTrial:
     took: float | None = None
     log: str = ""
     kind: str = "program"
+    breaks: Callable[[Setting], bool] = lambda setting: False
     settings: list[Setting] = field(default_factory=list[Setting])
 
     def observe(self, setting: Setting) -> Observation:
@@ -38,7 +39,7 @@ class WrittenTrial:
         events, shows = self.says(setting)
         (place / "inside" / "journal.1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         signature = Signature("it") if shows else None
-        outcome = "crash" if shows and self.crashes else "ok"
+        outcome = "crash" if (shows and self.crashes) or self.breaks(setting) else "ok"
         return Observation(outcome, place, None, signature, 1.0, self.took)
 
 
@@ -222,6 +223,15 @@ def test_without_time_nothing_is_confirmed(tmp_path: Path) -> None:
     assert found.confidence == "likely"
     assert len(trial.settings) == 1
     assert any("no time" in one for one in found.unknown)
+
+
+def test_a_trial_that_ends_in_another_way_confirms_nothing(tmp_path: Path) -> None:
+    def is_off(setting: Setting) -> bool:
+        return bool(setting.switches.eager)
+
+    found = look(WrittenTrial(tmp_path, unless(is_off, PARTED), breaks=is_off))
+    assert found.confidence == "likely"
+    assert any("that ended otherwise" in one for one in found.unknown)
 
 
 def times(compiled: float, eager: float, number: int) -> list[Event]:

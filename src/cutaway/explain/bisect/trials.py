@@ -47,7 +47,7 @@ class Trials:
         self.progress.begin(step, self.took or None)
         observation = self.trial.observe(setting)
         self.took = max(self.took, observation.seconds)
-        is_fault = None if observation.outcome == "unusable" else self.judge.faulty(observation)
+        is_fault = self.judge.faulty(observation) or (False if observation.outcome == "ok" else None)
         self.progress.end(observation.why or self.judge.why(observation), is_fault)
         return observation
 
@@ -77,6 +77,9 @@ class Trials:
                 return finding.without(f"whether the fault goes {how}: {observation.why}"), observation
             if self.judge.faulty(observation):
                 return _still_there(finding, switches, how, Seen.of(observation.folder)), observation
+            if observation.outcome != "ok":
+                told = f"whether the fault goes {how}: that ended otherwise, {self.judge.why(observation)}"
+                return finding.without(told), observation
         return replace(finding, confidence="confirmed").with_evidence(f"{how}, the fault is gone"), observation
 
 
