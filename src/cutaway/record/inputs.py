@@ -22,6 +22,7 @@ from cutaway import torch_internals
 from cutaway.record.compilation import PHASE_FOLDERS, Scope
 from cutaway.record.context import Where, where
 from cutaway.record.session import Session
+from cutaway.record.values import copied
 
 FOLDER = "inputs"
 _Entry = dict[str, Any]
@@ -183,23 +184,13 @@ class InputSaver:
             if self.written + len(content) > limit:
                 return {"left_out": f"it has {len(content)} bytes: more than is left of the limit of {limit}"}
             buffer = io.BytesIO()
-            torch.save(copy(value).cpu(), buffer)
+            torch.save(copied(value).cpu(), buffer)
             entry = writer.write(FOLDER, f"{FOLDER}/{key.hex()}.pt", buffer.getvalue())
             if entry is None:
                 return {"left_out": "the recording may write no more files"}
             self._files[key] = entry
             self.written += len(content)
         return {"file": self._files[key]["path"]}
-
-
-def copy(value: torch.Tensor) -> torch.Tensor:
-    """A strided tensor as it is now, in memory of its own, with its strides."""
-    value = value.detach()
-    span = 1 + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
-    if 0 < span <= value.numel():  # dense, or with elements that lie at the same place
-        return value.as_strided((span,), (1,)).clone().as_strided(value.shape, value.stride(), 0)
-    same = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
-    return same.copy_(value) if value.numel() else same
 
 
 def _placeholders(scope: Scope | None) -> list[Any]:

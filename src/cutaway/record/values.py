@@ -23,6 +23,16 @@ def described(value: Any) -> Any:
     return value.dtype, str(value.device), *map(torch_internals.hint, (*value.shape, *value.stride()))
 
 
+def copied(value: torch.Tensor) -> torch.Tensor:
+    """A strided tensor as it is now, in memory of its own, with its strides."""
+    value = value.detach()
+    span = 1 + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
+    if 0 < span <= value.numel():  # dense, or with elements that lie at the same place
+        return value.as_strided((span,), (1,)).clone().as_strided(value.shape, value.stride(), 0)
+    same = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+    return same.copy_(value) if value.numel() else same
+
+
 def concrete(value: Any) -> Any:
     """The value with the numbers that its sizes were captured with. Call it in a fake mode: it allocates."""
     hint = torch_internals.hint

@@ -10,6 +10,7 @@ import torch
 
 from cutaway import torch_internals
 from cutaway.record.layers.words import short_dtype
+from cutaway.record.values import copied
 from cutaway.replay.job import Value
 from cutaway.replay.unwritten import is_unwritten
 
@@ -28,12 +29,7 @@ def copy(value: Any) -> Any:
     """A value as it is now: a tensor is copied, with its strides; anything else is itself."""
     if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
         return value
-    value = value.detach()
-    span = 1 + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
-    if 0 < span <= value.numel():  # dense, or with elements that lie at the same place
-        return value.as_strided((span,), (1,)).clone().as_strided(value.shape, value.stride(), 0)
-    same = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
-    return same.copy_(value) if value.numel() else same
+    return copied(value)
 
 
 def size_of(values: list[Any]) -> int:
