@@ -21,12 +21,14 @@ def at_rest(viewer: Viewer) -> Image.Image:
     """What is seen once it has come to rest; without what says how long something took, and without the keyboard's."""
     viewer.settle()
     viewer.page.mouse.move(2, 2)
-    viewer.page.evaluate("() => document.activeElement?.blur()")
-    took = viewer.main.locator(".told")
+    viewer.page.evaluate(
+        """() => { document.activeElement?.blur();
+          document.querySelectorAll('.told').forEach((one) => { one.style.visibility = 'hidden'; }); }"""
+    )
     seen: list[bytes] = []
     for _ in range(40):
-        viewer.page.wait_for_timeout(250)
-        seen.append(viewer.page.screenshot(animations="disabled", mask=[took]))
+        viewer.page.wait_for_timeout(150)
+        seen.append(viewer.page.screenshot(animations="disabled"))
         if len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]:
             break
     return Image.open(BytesIO(seen[-1])).convert("RGB")
@@ -83,16 +85,6 @@ def unfold_the_text(viewer: Viewer) -> None:
     viewer.open(f"{HOME}/pipeline/{SMALL}?form=raw&diff=split")
     viewer.main.locator(".cm-collapsedLines").last.click()
     wheel(viewer, viewer.main.locator(".cm-content").last, 260)
-
-
-def scroll_the_text(viewer: Viewer) -> None:
-    viewer.open(f"{HOME}/pipeline/{STEP}?form=raw&diff=unified")
-    wheel(viewer, viewer.main.locator(".cm-content").last, 333)
-
-
-def scroll_code_of_a_step(viewer: Viewer) -> None:
-    viewer.open(f"{HOME}/pipeline/backbone/piece_02/range_1_16/output_code")
-    wheel(viewer, viewer.main.locator(".cm-content"), 1450)
 
 
 def move_in_the_drawing(viewer: Viewer) -> None:
@@ -189,8 +181,6 @@ DONE = [
     fold_in_the_diff,
     widen_the_list_of_steps,
     unfold_the_text,
-    scroll_the_text,
-    scroll_code_of_a_step,
     move_in_the_drawing,
     open_in_the_graph,
     lineage_of_a_line,
