@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import currentframe
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,7 +53,7 @@ def watch_reads() -> Generator[Reads]:
     is_on = True
 
     def getitem(environ: Any, name: Any) -> Any:
-        place = _reader(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]  (inspect would read source files)
+        place = _reader(currentframe())
         if place is not None:
             reads.variables.setdefault(str(name), place)
         return original(environ, name)
@@ -62,7 +63,7 @@ def watch_reads() -> Generator[Reads]:
             return
         if not isinstance(args[1], str) or not args[1].startswith("r"):  # a descriptor is for locks, not for reading
             return
-        place = _reader(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        place = _reader(currentframe())
         if place is not None:
             reads.files.setdefault(args[0], place)
 
@@ -76,11 +77,12 @@ def watch_reads() -> Generator[Reads]:
 
 
 def _reader(frame: FrameType | None) -> str | None:
-    """``file:line`` of the code that asks, if that is the user's: the first that is none of Python's own."""
+    """``file:line`` of the code that asks, if that is the user's: the first that is none of Python's own, nor here."""
     stdlib = sysconfig.get_path("stdlib")
     while frame is not None:
         file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
-        if not file.startswith("<frozen") and (not file.startswith(stdlib) or "site-packages" in file):
+        is_here = module == __name__
+        if not is_here and not file.startswith("<frozen") and (not file.startswith(stdlib) or "site-packages" in file):
             is_known = module.partition(".")[0] in _PACKAGES or not Path(file).is_absolute()
             return None if is_known else f"{file}:{frame.f_lineno}"
         frame = frame.f_back
