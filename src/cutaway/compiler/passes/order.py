@@ -26,7 +26,7 @@ class Entry:
     Attributes:
         name: of the pass; the file that it stands in bears it, too, where it is the only one there.
         home: ``module:Class`` in this folder; imported when a model is compiled.
-        always: ``off=["passes"]`` leaves it on: without it, nothing of what it stands for is compiled.
+        always: ``off=["passes"]`` leaves it on: without it, what it stands for is not compiled, or compiled wrongly.
     """
 
     name: str
@@ -51,6 +51,7 @@ POST_GRAD_PRE: tuple[Entry, ...] = (
     Entry("split_coalescing", "split_coalescing:SplitCoalescing"),
     Entry("add_rms_norm_fusion", "add_rms_norm:AddRmsNormFusion"),
     Entry("rms_norm_quant_fusion", "rms_norm_quant:RmsNormQuantFusion"),
+    Entry("scaled_addition", "scaled_addition:ScaledAddition", always=True),
 )
 
 #: Over the same graph, after all that Inductor does to it.

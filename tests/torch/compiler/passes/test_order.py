@@ -115,7 +115,7 @@ class TestSwitches:
 
     def test_all_but_what_makes_ops_run(self) -> None:
         assert order(off=["passes"], post_grad_passes=[First(), before("ir_lowering", third)]) == ALWAYS
-        assert ALWAYS == ["inplace_functionalization", "ir_lowering"]
+        assert ALWAYS == ["inplace_functionalization", "scaled_addition", "ir_lowering"]
 
     def test_and_these_by_their_names(self) -> None:
         assert order(off=["passes", *(f"pass:{name}" for name in ALWAYS)]) == []
