@@ -28,6 +28,8 @@ def _keys(tmp_path_factory: pytest.TempPathFactory, recorded: Finished) -> tuple
     folder = tmp_path_factory.mktemp("keys")
     (notes,) = (read_notes(path) for path in recorded.cache.rglob(NOTES))
     assert notes is not None
+    # What vLLM found out about the model's class, in a process that imports them all.
+    shutil.copytree(recorded.cache / "modelinfos", folder / "cache" / "modelinfos")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     environment |= {
         "VLLM_CACHE_ROOT": str(folder / "cache"),

@@ -81,9 +81,15 @@ def editable(dump: Dump, wanted: str, graph: bool) -> Editable:
 
 
 def _graph_of(dump: Dump, selector: str) -> str:
-    """In plain ``torch.compile`` each captured graph is a piece, by the order in which they are compiled."""
-    names = [compilation.name for compilation in dump]
-    return f"graph_{names.index(selector.split('/')[0]):02d}"
+    """In plain ``torch.compile`` each captured graph is a piece, by the order in which they are compiled.
+
+    A model that is split has pieces of its own, whoever compiles it, and is not among them.
+    """
+    names = [compilation.name for compilation in dump if not compilation.pieces]
+    name = selector.split("/")[0]
+    if name not in names:
+        raise ExplainError(f"{selector} is not of one piece", "the graph is split", "name a piece of it")
+    return f"graph_{names.index(name):02d}"
 
 
 def _file(selector: str, identity: str, kind: str) -> str:
