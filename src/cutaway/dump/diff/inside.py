@@ -93,7 +93,8 @@ def _held(node: Node, nodes: Mapping[int, Node], table: NodeTable) -> Iterator[s
         if isinstance(value, list):
             waiting += reversed(value)
         elif isinstance(value, dict):
-            taken = nodes.get(value.get("node", -1))
+            number = value.get("node")
+            taken = nodes.get(number) if isinstance(number, int) else None
             name = value.get("graph") if taken is None else taken.target if taken.op == "get_attr" else None
             if isinstance(name, str) and name in table.graphs:
                 yield name

@@ -81,7 +81,7 @@ class LightTable(Struct):
         while waiting:
             value = waiting.pop()
             if isinstance(value, dict) and isinstance(value.get("node"), int):
-                found.append(value["node"])
+                found += [value["node"]] if 0 <= value["node"] < len(self.nodes) else []
             elif isinstance(value, dict):
                 waiting += value.values()
             elif isinstance(value, list):
