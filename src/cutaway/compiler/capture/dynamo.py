@@ -198,6 +198,11 @@ def _settings(config: CompilationConfig) -> Generator[None]:
 
 _CURES = (
     (
+        "force_disable_caches",
+        "switch that setting (TORCHINDUCTOR_FORCE_DISABLE_CACHES) off and give disable_cache=True, or set"
+        " CUTAWAY_DISABLE_CACHE=1, which stands for torch's caches and ours",
+    ),
+    (
         "Size-like symbols",
         "nobody may ask for the value of an unbacked size, such as the batch under dynamic_shapes='unbacked': take"
         " backed sizes, use torch.where or torch.cond, or take the branch outside",
