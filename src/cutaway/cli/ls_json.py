@@ -47,6 +47,8 @@ def _compilation(compilation: Compilation, wanted: frozenset[str] | None) -> dic
         "recompile": started.recompile if started else 0,
         "reason": started.reason if started else [],
         "finished": compilation.finished,
+        "failed": compilation.failed,
+        "restarted_as": compilation.restarted_as,
         "pieces": _pieces(compilation),
         "steps": [_step(step) for step in compilation.steps if wanted is None or step.selector in wanted],
         "caches": compilation.caches,

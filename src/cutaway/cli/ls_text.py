@@ -10,6 +10,7 @@ from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
 from cutaway.dump.fold import courses, fold_pieces, fold_ranges, fold_ranks
 from cutaway.explain.shapes import uncaptured
+from cutaway.record.layers.words import reason_line
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -89,7 +90,9 @@ def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
     for error in compilation.errors:
         yield [(f"  recording failed in {error.where}: {error.error}", "red")]
     if compilation.failed:
-        yield [(f"  FAILED: {compilation.failed.splitlines()[0]}", "red")]
+        yield [(f"  FAILED: {reason_line(compilation.failed)}", "red")]
+    if compilation.restarted_as:
+        yield [(f"  Dynamo gave this attempt up: {compilation.restarted_as} is what runs", "dim")]
     if not compilation.finished:
         yield [("  did not come to its end", "yellow")]
 

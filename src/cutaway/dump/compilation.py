@@ -63,6 +63,7 @@ class Compilation(Part):
         caches, metrics, errors: the other events that belong to it.
         finished: whether it came to its end.
         failed: why the compile itself failed, as torch said it; None when it did not.
+        restarted_as: the compilation that runs in its place, where Dynamo gave this attempt up and captured once more.
     """
 
     def __init__(self, name: str) -> None:
@@ -73,6 +74,7 @@ class Compilation(Part):
         self.errors: list[schema.Failure] = []
         self.finished = False
         self.failed: str | None = None
+        self.restarted_as: str | None = None
 
     @property
     def function(self) -> str | None:

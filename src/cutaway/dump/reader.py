@@ -287,6 +287,7 @@ class Dump:
             if compilation is not None:
                 compilation.finished = True
                 compilation.failed = event.values.get("failed")
+                compilation.restarted_as = event.values.get("restarted_as")
         elif isinstance(event, schema.InputsKept):
             self.inputs.append(event)
         elif isinstance(event, schema.CacheAsked):

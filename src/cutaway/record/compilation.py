@@ -179,6 +179,7 @@ class Compilation:
     guards_text: str | None = None
     finished: bool = False
     failed: str | None = None
+    restarted_as: str | None = None
     equal_pieces: dict[str, list[str]] = field(default_factory=dict)
     piece_layers: dict[str, str] = field(default_factory=dict)
     read_back: dict[str, list[str]] = field(default_factory=dict)

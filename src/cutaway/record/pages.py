@@ -9,7 +9,7 @@ from typing import Any
 
 from cutaway.record import texts
 from cutaway.record.compilation import Compilation
-from cutaway.record.layers.words import blocks
+from cutaway.record.layers.words import blocks, reason_line
 from cutaway.stages import STAGES
 
 _README = """# What lies here
@@ -46,7 +46,7 @@ Four commands do the same with more comfort, when Cutaway is installed:
 
     cutaway ls .                         what was compiled: stages, pieces, ranges, what is the same as what
     cutaway show . captured              a graph, nested by layer (--raw, --code, --nodes for other views)
-    cutaway show . SELECTOR --code       the generated code of a piece and range; a selector is a path as ls prints it
+    cutaway show . SELECTOR --code       generated code; a selector is a path as ls prints it, or its last parts
     cutaway verify .                     is the dump whole?
 
 ## The stages
@@ -82,7 +82,10 @@ def index(compilation: Compilation, rows: list[dict[str, Any]], cold_start: str)
         + (f" ({compilation.file}:{compilation.line})" if compilation.file else ""),
         "model": compilation.model,
         "recompile": f"number {compilation.recompile}" if compilation.recompile else None,
-        "**failed**": texts.first_line(compilation.failed),
+        "**failed**": reason_line(compilation.failed),
+        "restarted": f"Dynamo gave this attempt up; `{compilation.restarted_as}` is what runs"
+        if compilation.restarted_as
+        else None,
     }
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
     lines += [f"  - because {texts.first_line(reason)}" for reason in compilation.reasons]

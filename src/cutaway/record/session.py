@@ -238,6 +238,10 @@ class Session:
         name = self.unused_name(base if not recompile else f"{base}.{recompile + 1}")
         compilation = Compilation(name, function, compile_id=compile_id, recompile=recompile)
         self.compilations[name] = compilation
+        earlier = self._by_compile_id.get(compile_id or "")
+        if earlier is not None and not earlier.finished:  # Dynamo gave that attempt up, and captures once more
+            earlier.restarted_as = name
+            self.finish(earlier)
         if compile_id is not None:
             self._by_compile_id[compile_id] = compilation
         elif not where().compilation:
@@ -388,6 +392,8 @@ class Session:
                 )
         if not compilation.finished:
             values = {"rows": len(self._steps(compilation)), "failed": compilation.failed}
+            if compilation.restarted_as is not None:
+                values["restarted_as"] = compilation.restarted_as
             self.event("end", compilation=compilation.name, values=values)
 
     def _steps(self, compilation: Compilation) -> list[dict[str, Any]]:

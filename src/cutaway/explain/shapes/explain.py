@@ -110,7 +110,7 @@ def explain_shapes(dump: Dump, compilation: str | None = None) -> list[Assumptio
         SelectorError: there is no such compilation.
         DumpError: its guards are announced and cannot be read.
     """
-    chosen = [dump[compilation]] if compilation is not None else list(dump)
+    chosen = [dump[compilation]] if compilation is not None else [each for each in dump if not each.restarted_as]
     files = _files(dump)
     return [_assumptions(each, files) for each in chosen if each.started is not None or each.snapshots]
 

@@ -206,3 +206,9 @@ def spans(numbers: Sequence[int]) -> str:
         else:
             found.append([number, number])
     return ",".join(f"{low}{DASH}{high}" if low != high else str(low) for low, high in found)
+
+
+def reason_line(text: str | None) -> str | None:
+    """The first line that says something; where it only announces (``... raised:``), with the one behind it."""
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else None

@@ -11,6 +11,7 @@ from cutaway.dump.compare import compare, verdict
 from cutaway.dump.schema import NodeTable
 from cutaway.errors import DumpError
 from cutaway.explain.shapes import Break, breaks_of, uncaptured
+from cutaway.record.layers.words import reason_line
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
 from cutaway.web.data.shapes.summary import FindingKind, Severity
@@ -119,9 +120,12 @@ class _Findings:
     def _failures(self) -> Iterator[shapes.Finding]:
         compilation = self._compilation
         if compilation.failed:
-            text = f"{compilation.name} failed: {compilation.failed.splitlines()[0]}"
+            text = f"{compilation.name} failed: {reason_line(compilation.failed)}"
             last = compilation.snapshots[-1].selector if compilation.snapshots else None
             yield self._make("error", "warn", text, compilation.failed, last)
+        elif compilation.restarted_as:
+            text = f"Dynamo gave {compilation.name} up and captured once more: {compilation.restarted_as} is what runs"
+            yield self._make("incomplete", "info", text)
         elif not compilation.finished:
             last = compilation.snapshots[-1].selector if compilation.snapshots else None
             text = f"{compilation.name} did not come to its end"
