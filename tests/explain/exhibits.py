@@ -154,6 +154,17 @@ GALLERY: Sequence[Fault] = (
         "flaky", "a fault that comes and goes", "isolate in Python",
         {"part": "^passes$", "pass": "^fast_tanh$", "piece": "^piece_04$"}, is_slow=True,
     ),
+    Fault(
+        "wrong_meta", "a custom operator whose fake implementation announces other strides", "isolate",
+        {"part": "^inductor$", "kind": "^announced$", "op": r"^gallery\.every_second", "source": "every_second"},
+        {"piece": "^graph_00$", "layer": "^Halving", "node": "^y$", "meanwhile": "eager"}, is_slow=True,
+    ),
+    Fault(
+        "dropped_scale", "planted by nobody: torch's addmm pattern drops the scale of an addition", "isolate",
+        {"part": "^inductor$", "pass": "^pass_pattern_2$", "layer": "^Scaled", "source": "alpha=2"},
+        {"piece": "^graph_00$", "node": "^addmm", "meanwhile": "^TORCHINDUCTOR_DISABLED_PASSES=PASS_PATTERN_2$"},
+        shows=True, is_slow=True,
+    ),
     Fault("models_own", "a fault that is the model's own", "isolate", {"outcome": "^own$"}),
     Fault(
         "batch_branch", "a branch on the batch size", "why shape",

@@ -92,6 +92,8 @@ class Verdict:
             seen = any(rung.faulty for rung in climbed.rungs)
             return "The fault was seen, and not yet placed." if seen else "Nothing is known yet."
         slow = climbed.judge is not None and climbed.judge.slow
+        if self.finding is not None and self.finding.kind == "announced":
+            return f"At fault: the fake implementation of {self.finding.op}, or what the operator returns."
         if climbed.part == "eager" and self.finding is not None and self.finding.provider:
             return f"At fault: the implementation {self.finding.provider} of {self.finding.op}."
         return f"{'Most of the time goes to' if slow else 'At fault:'} {PARTS[climbed.part]}."
@@ -155,6 +157,9 @@ class Verdict:
 
     def _next(self) -> list[str]:
         lines: list[str] = []
+        if self.finding is not None and self.finding.kind == "announced":
+            how = "sizes, dtype and strides as they are returned; torch.library.opcheck tells where they differ"
+            lines += ["", f"Cure: let register_fake of {self.finding.op} announce {how}"]
         if self.workaround:
             lines += ["", f"Meanwhile: {self.workaround}"]
         if self.reproducer is not None:

@@ -59,6 +59,8 @@ def _one(compiler: str, part: str, pass_name: str | None, op: str | None) -> str
         return f"""--ir-op-priority '{{"{name}": ["native"]}}'"""
     if compiler == "cutaway" and op and name:
         return f'ir_priority={{"{name}": ["native"]}}'
+    if part == "inductor" and pass_name:
+        return f"TORCHINDUCTOR_DISABLED_PASSES={pass_name.upper()}"
     if part == "passes" and pass_name and compiler == "vllm":
         known = VLLM_PASSES.get(pass_name)
         if known is None:

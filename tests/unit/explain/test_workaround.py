@@ -28,6 +28,7 @@ def test_every_part_has_one(compiler: str, part: str) -> None:
         ("vllm", "passes", "MinePass", None, "leave the pass MinePass out (it is none of vLLM's own)"),
         ("vllm", "passes", "PostCleanupPass", None, "-cc.backend=eager (vLLM has no flag for PostCleanupPass alone)"),
         ("vllm", "inductor", None, "rms_norm", """--ir-op-priority '{"rms_norm": ["native"]}'"""),
+        ("torch", "inductor", "pass_pattern_2", None, "TORCHINDUCTOR_DISABLED_PASSES=PASS_PATTERN_2"),
         ("cutaway", "passes", "mine", None, "CUTAWAY_OFF=pass:mine"),
         ("cutaway", "inductor", None, "cutaway::rms_norm", 'ir_priority={"rms_norm": ["native"]}'),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cutaway.dump.lineage.calls import Calls
 from cutaway.dump.reader import Dump
+from cutaway.dump.schema import Node, NodeTable
 from cutaway.errors import CutawayError
 from cutaway.explain.bisect.finding import Finding
 from cutaway.explain.bisect.reproduced import generated_by, reproduced
@@ -16,11 +17,13 @@ from cutaway.explain.bisect.stages import Stages
 from cutaway.explain.bisect.trials import Trials
 from cutaway.explain.switches import Keep, Place, Switches
 from cutaway.explain.trial import Observation
+from cutaway.replay.subject import NodeRef
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _CALLED = re.compile(
     r"^\s*(?:[\w, ]+ = )?(?P<name>(?:cpp|triton)_\w+|extern_kernels\.\w+|torch\.ops\.[\w.]+)(?:\.run)?\("
 )
+_ANNOUNCED = re.compile(r"^Error in op: torch\.ops\.(?P<op>[\w.]+)$", re.MULTILINE)
 _PASS_FAILED = re.compile(r"the pass (?P<name>\w+) failed")
 
 
@@ -38,6 +41,8 @@ def crashed(trials: Trials, observation: Observation, seen: Seen, dump: Dump | N
     if found.pass_name is not None:
         return trials.confirm(found, Switches(passes_off=(found.pass_name,)), f"without the pass {found.pass_name}")
     last = seen.last()
+    if found.kind == "announced":
+        return found
     if found.piece is None or last is None or last["event"] != "call" or last.get("step") != "compiled":
         return found
     keep = Keep(Place(found.piece, found.range or ""), int(last.get("call", 1)))
@@ -72,6 +77,9 @@ def crash(part: str, observation: Observation, seen: Seen, dump: Dump | None) ->
     if last is None or last["event"] == "begin":
         return finding.without("the process ended before anything was compiled")
     finding = _at(finding, last, observation)
+    announced = _ANNOUNCED.search(_text(observation))
+    if announced is not None:
+        return _other_than_announced(finding, announced["op"], dump)
     if finding.kind == "crash" and last["event"] == "call" and last.get("step") == "compiled":
         return _kernel(finding, _stack(observation, seen), dump)
     return finding
@@ -101,6 +109,29 @@ def _at(finding: Finding, last: Event, observation: Observation) -> Finding:
         return finding.with_evidence(f"the last that began was call {last.get('call', '?')} of {finding.place}")
     told = f"{finding.place} had returned" if piece else "nothing of the model was running"
     return replace(finding, confidence="unknown").with_evidence(told)
+
+
+def _other_than_announced(finding: Finding, op: str, dump: Dump | None) -> Finding:
+    """Inductor's code checks sizes and strides of what custom operators return, and torch names the operator."""
+    told = "Inductor made its code for what the fake implementation (register_fake) says, and checks what is returned"
+    finding = replace(finding, kind="announced", op=op).with_evidence(told)
+    for snapshot in dump.snapshots.values() if dump is not None else ():
+        if snapshot.stage == "captured":
+            table = snapshot.table
+            nodes = [node for node in table.nodes if _plain_op(node.target) == _plain_op(op)]
+            if len(nodes) == 1:
+                return _at_node(finding, table, nodes[0])
+    return finding
+
+
+def _at_node(finding: Finding, table: NodeTable, node: Node) -> Finding:
+    path = table.layer(node)
+    line = f"{node.name} = {node.target}"
+    return finding.at_node(NodeRef(node.name, line, "", path[-1] if path else None, table.source(node)))
+
+
+def _plain_op(target: str) -> str:
+    return target.replace("::", ".").removesuffix(".default")
 
 
 def _kernel(finding: Finding, stack: str, dump: Dump | None) -> Finding:

@@ -10,11 +10,21 @@ from typing import Any, Literal
 from cutaway.replay.subject import NodeRef
 
 Kind = Literal[
-    "numbers", "overwritten", "arguments", "nan", "stale artifact", "other graph", "crash", "slow", "unknown"
+    "numbers",
+    "overwritten",
+    "arguments",
+    "nan",
+    "stale artifact",
+    "other graph",
+    "crash",
+    "announced",
+    "slow",
+    "unknown",
 ]
 """A piece computes something else than its eager graph; it overwrites what is read later; it is passed something else
 than the split graph says; NaN is made of numbers; the cache gave another artifact than is compiled now; the graph
-itself is another one than the model's; the process crashed; it is slow; nothing of that."""
+itself is another one than the model's; the process crashed; an operator returned something else than its fake
+implementation announced; it is slow; nothing of that."""
 
 Confidence = Literal["confirmed", "likely", "unknown"]
 """Without it the fault goes; it was seen, and not confirmed by a trial without it; nothing is known."""
@@ -33,7 +43,7 @@ class Finding:
         node: of that graph; `code` is its line.
         layer: "fqn: class" of it.
         source: file:line of the model's Python, with the line.
-        op, provider: the operator of the IR, and the implementation that it was given.
+        op, provider: the operator of the IR, and the implementation that it was given; of "announced", the operator.
         kernel: Inductor's.
         factor: of a stale artifact, the variable or file that its key may lack, where there is but one.
         confidence: how sure that is.
@@ -113,6 +123,7 @@ _WORDS: dict[Kind, str] = {
     "stale artifact": "the cache gave an artifact that is not what is compiled now",
     "other graph": "every piece computes what its graph says, so that the graph is not the model's",
     "crash": "the process crashed",
+    "announced": "an operator returns something else than its fake implementation announces",
     "slow": "most of the time goes here",
     "unknown": "the place of the fault was not found",
 }
