@@ -102,12 +102,13 @@ def _of_compilation(dump: Dump, compilation: Compilation, cache: str | os.PathLi
         known and not any(event.kind == "vllm_aot" for event in events)
     ):
         found += _of_vllm(compilation, folders)
+    begun = compilation.started.time if compilation.started is not None else None
     for event in events:
         if event.kind not in ("cutaway_model", "cutaway_piece") or event.result not in ("miss", "refused"):
             continue
         name = "/".join(part for part in (compilation.name, event.piece) if part)
         of = f"{name} for {event.range}" if event.range else name
-        found.append(_of_ours(event.kind, of, event, folders))
+        found.append(_of_ours(event.kind, of, event, folders, event.time if begun is None else begun))
     return found
 
 
@@ -171,7 +172,8 @@ def _causes(factors: Any) -> tuple[Difference, ...]:
     )
 
 
-def _of_ours(kind: str, of: str, event: Any, folders: _Folders) -> Miss:
+def _of_ours(kind: str, of: str, event: Any, folders: _Folders, begun: float) -> Miss:
+    """Held against what was there when the compile began: what it stored itself is no reason for anything."""
     factors = event.factors if isinstance(event.factors, Mapping) else {}
     name = str(event.key or "")
     if event.result == "refused":
@@ -194,9 +196,7 @@ def _of_ours(kind: str, of: str, event: Any, folders: _Folders) -> Miss:
     own = next((one for one in folders.own_keys() if one.name == name), None)
     if own is not None:  # it was stored after this miss, with the texts that were traced
         key = replace(own, made=event.time)
-    entries = [
-        one for one in folders.own_keys() if one.part == key.part and one.made <= event.time and one.name != name
-    ]
+    entries = [one for one in folders.own_keys() if one.part == key.part and one.made <= begun and one.name != name]
     nearest = _neighbours(key, entries)
     first = "" if nearest else f"the cache {folder.root} held no {key.part} before: it was the first compile into it"
     return Miss(kind, (of,), name, first, nearest=nearest)
