@@ -79,7 +79,10 @@ def _others(found: Lineage, group: Group) -> list[str]:
     ranges = dict.fromkeys(_range(way.start) for member in group.members for way in member.ways[:1])
     known = ", ".join([name for name in ranges if name][1:])
     layers = label(layer.rpartition(": ")[0] for layer in new)
-    return [text for text in (layers, f"range {known}" if known else "") if text]
+    mine_too = shown.ways[0].start.partition("/")[0] if shown.ways else ""
+    compilations = dict.fromkeys(way.start.partition("/")[0] for member in others for way in member.ways[:1])
+    elsewhere = ", ".join(name for name in compilations if name != mine_too)
+    return [text for text in (layers, f"range {known}" if known else "", elsewhere) if text]
 
 
 def _range(start: str) -> str:

@@ -190,7 +190,8 @@ class Asker:
         lines: set[int] = set()
         for spot, table in self._captured():
             mine = {index for index, each in enumerate(table.sources) if _is_file(each.file, file)}
-            lines |= {table.sources[index].line for index in mine}
+            used = {node.source for node in table.nodes if node.is_call}
+            lines |= {table.sources[index].line for index in mine & used}
             here = {index for index in mine if table.sources[index].line == wanted}
             starts += self._by_place(spot, table, here, None)
         if not starts and lines:
