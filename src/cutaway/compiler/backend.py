@@ -103,6 +103,8 @@ class CutawayBackend:
         with self.observer.piece(event.name, event.range):
             facts = {"reason": event.reason} if event.reason else event.factors
             self.observer.cache("cutaway_piece", event.kind, event.key or None, facts)
+            if event.kind in ("store", "built"):
+                self.observer.metric("compile_time", {"seconds": round(event.seconds, 4)})
             if event.kind == "store" and self.store is not None:
                 self.observer.keep_piece(self.store.recording(event.key, self.config.cache_format))
         self.progress.advance(event)

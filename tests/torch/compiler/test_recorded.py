@@ -87,6 +87,11 @@ def test_the_dump_is_whole_and_nothing_went_wrong(any_of_them: Recorded) -> None
 
 
 class TestACold:
+    def test_how_long_each_distinct_piece_took(self, cold: Recorded) -> None:
+        told = [each for each in cold.of("metric", kind="compile_time") if each["piece"] is not None]
+        assert {(each["piece"], each["range"]) for each in told} == {(one, span) for one in DISTINCT for span in RANGES}
+        assert all(each["values"]["seconds"] > 0 for each in told)
+
     def test_the_whole_graph_first_and_the_code_that_calls_the_pieces_last(self, cold: Recorded) -> None:
         assert steps(cold, piece=None) == ["captured", "before_split", "after_split", "execution_code"]
 
