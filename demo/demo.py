@@ -15,6 +15,15 @@ DUMP = OUT / "dump"
 LOG = OUT / "generate.log"
 REPORT = OUT / "report.html"
 TRACE = ".layers.txt"
+SHOWN = 40
+NEXT = (
+    "ls {dump}",
+    "show {dump} {selector}",
+    "diff {dump} VllmIRLowering",
+    "lineage {dump} layers.2.mlp",
+    "find {dump} 'op:rms_norm layer:*.q_norm'",
+    "why pattern {dump}",
+)
 
 
 def main() -> None:
@@ -25,7 +34,10 @@ def main() -> None:
 
     trace = _first_piece(run)
     print(f"\nThe first piece, nested by layer ({_relative(trace)}):\n")
-    print(trace.read_text())
+    lines = trace.read_text().splitlines()
+    print("\n".join(lines[:SHOWN]))
+    if len(lines) > SHOWN:
+        print(f"  … {len(lines) - SHOWN} lines more")
 
     _report()
     print(f"All of it to look at, in any browser, without a server:\n\n  {REPORT.as_uri()}\n")
@@ -34,7 +46,7 @@ def main() -> None:
     )
 
     print("Try next:\n")
-    for command in ("ls {dump}", "show {dump} {selector}", "verify {dump}"):
+    for command in NEXT:
         print("  .venv/bin/cutaway", command.format(dump=_relative(DUMP), selector=_selector(trace)))
 
 

@@ -33,6 +33,10 @@ Hide = Annotated[
 MaxSize = Annotated[
     str, typer.Option("--max-size", metavar="SIZE", help="The largest file: what matters least is left out.")
 ]
+Plain = Annotated[
+    Path | None,
+    typer.Option("--plain", metavar="FILE", help="Also write what is in it as text, a resource a line, to search."),
+]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)i?B?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
 
@@ -44,6 +48,7 @@ def report(
     redact: Redact = False,
     hide: Hide = None,
     max_size: MaxSize = "20MB",
+    plain: Plain = None,
     run: RunName = None,
     rank: RankName = None,
     against: Against = None,
@@ -65,6 +70,8 @@ def report(
         max_bytes=_bytes(max_size),
     )
     _write(output, made.html)
+    if plain is not None:
+        _write(plain, made.plain().encode())
     if as_json:
         write_json(
             {
@@ -76,16 +83,17 @@ def report(
             }
         )
     else:
-        sys.stdout.write(printable(_words(output, made)))
+        sys.stdout.write(printable(_words(output, plain, made)))
     return 0
 
 
-def _words(output: Path, made: Report) -> str:
+def _words(output: Path, plain: Path | None, made: Report) -> str:
     lines = [f"{output}: {len(made.html) / 1e6:.1f} MB"]
     lines += [f"left out: {each.what}: {each.why}" for each in made.left_out]
-    if made.hidden:
-        lines.append(f"hidden wherever they stood: paths, {', '.join(made.hidden)}")
-        lines.append("Lines of the model's Python are in it. Search it for what you must not show before you send it.")
+    if made.redacted:
+        lines.append(f"hidden wherever they stood: {', '.join(['paths', *made.hidden])}")
+        how = f"search {plain}" if plain is not None else "write it as text as well (--plain FILE), and search that"
+        lines.append(f"Lines of the model's Python are in it, and names of its classes. Before you send it, {how}.")
     return "\n".join(lines) + "\n"
 
 
@@ -104,6 +112,5 @@ def _write(output: Path, content: bytes) -> None:
         beside.replace(output)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise UsageError(
-            f"{str(output)!r} cannot be written", error.strerror or str(error), "name another -o"
-        ) from error
+        what = f"{str(output)!r} cannot be written"
+        raise UsageError(what, error.strerror or str(error), "name another file") from error

@@ -137,6 +137,13 @@ class TestSize:
         with pytest.raises(UsageError, match="--max-size"):
             make_report(root, max_bytes=9000, page=page)
 
+    def test_nothing_was_compiled(self, page: Path, tmp_path: Path) -> None:
+        process = tmp_path / "run_001" / "rank_0_dp_0"
+        process.mkdir(parents=True)
+        (process / "manifest.jsonl").write_bytes(b"")
+        with pytest.raises(UsageError, match="there is nothing to report"):
+            make_report(tmp_path, page=page)
+
     def test_no_page_no_report(self, root: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="make page"):
             make_report(root, page=tmp_path)
@@ -186,6 +193,11 @@ class TestRedaction:
         assert [name for name in SECRETS if name.lower() in text] == []
         assert "backbone" not in text
         assert not any(name in report.html.decode() for name in ("acme", "ada"))
+
+    def test_its_text_is_what_it_carries(self, secret: Path, page: Path) -> None:
+        report = make_report(secret, redact=True, page=page)
+        rows = dict(line.split("\t", 1) for line in report.plain().splitlines())
+        assert {path: json.loads(text) for path, text in rows.items()} == carried(report.html)
 
     def test_the_page_still_finds_everything(self, secret: Path, page: Path) -> None:
         found = carried(make_report(secret, redact=True, hide=["backbone"], page=page).html)

@@ -17,7 +17,7 @@ import msgspec
 from cutaway.errors import UsageError
 from cutaway.web.data import Library, shapes
 from cutaway.web.report.contents import OVERVIEW, Contents
-from cutaway.web.report.pack import Frame, chunk
+from cutaway.web.report.pack import Frame, chunk, inflated
 from cutaway.web.report.redact import Redactor
 
 PAGE = Path(__file__).parents[1] / "page"
@@ -37,13 +37,21 @@ class Report:
         html: the file.
         resources: how many it holds.
         left_out: what it does not, and why.
-        hidden: names that were hidden; empty without redaction.
+        redacted: whether names were taken out.
+        hidden: those that were hidden wherever they stood, besides paths.
+        chunks: its data, as they are packed.
     """
 
     html: bytes = field(repr=False)
     resources: int
     left_out: tuple[shapes.LeftOut, ...]
+    redacted: bool
     hidden: tuple[str, ...]
+    chunks: tuple[str, ...] = field(repr=False)
+
+    def plain(self) -> str:
+        """Its data as text that can be searched: a resource a line, its path and its JSON."""
+        return "".join(f"{path}\t{text}\n" for packed in self.chunks for path, text in inflated(packed))
 
 
 def make_report(
@@ -78,7 +86,10 @@ def make_report(
     names = [*hide]
     hidden = redact or bool(names)
     # A folder's name is nobody's business either.
-    contents = Contents(Library(path, run, rank, against=against, called="B" if hidden else None), only)
+    library = Library(path, run, rank, against=against, called="B" if hidden else None)
+    contents = Contents(library, only)
+    if not any(each.process.dump.compilations for each in contents.processes):
+        raise UsageError("there is nothing to report", "nothing was compiled while it was recorded")
     redactor = Redactor((each.process.dump for each in contents.processes), [*_own_names(), *names]) if hidden else None
     packed = _Packed(max_bytes - frame.bytes - RESERVE, redactor)
     for section in contents.sections():
@@ -96,7 +107,8 @@ def make_report(
     packed.finish(msgspec.structs.replace(_index(contents), report=index))
     title = "Cutaway report" if hidden else f"Cutaway: {contents.index.title}"
     html = frame.html(title, packed.paths, packed.chunks).encode()
-    return Report(html, len(packed.paths), tuple(left_out), redactor.hidden if redactor is not None else ())
+    names_hidden = redactor.hidden if redactor is not None else ()
+    return Report(html, len(packed.paths), tuple(left_out), hidden, names_hidden, tuple(packed.chunks))
 
 
 def _index(contents: Contents) -> shapes.Index:

@@ -63,6 +63,12 @@ def chunk(resources: Mapping[str, object]) -> str:
     return compressed(msgspec.json.encode(resources))
 
 
+def inflated(packed: str) -> list[tuple[str, str]]:
+    """The resources of a chunk: path and JSON."""
+    resources = msgspec.json.decode(gzip.decompress(base64.b64decode(packed)), type=dict[str, msgspec.Raw])
+    return [(path, bytes(text).decode()) for path, text in resources.items()]
+
+
 class Frame:
     """The page around the data.
 
