@@ -21,12 +21,12 @@ def at_rest(viewer: Viewer) -> Image.Image:
     """What is seen once it has come to rest; without what says how long something took, and without the keyboard's."""
     viewer.settle()
     viewer.page.mouse.move(2, 2)
-    viewer.page.evaluate(
-        """() => { document.activeElement?.blur();
-          document.querySelectorAll('.told').forEach((one) => { one.style.visibility = 'hidden'; }); }"""
-    )
     seen: list[bytes] = []
     for _ in range(40):
+        viewer.page.evaluate(
+            """() => { document.activeElement?.blur();
+              document.querySelectorAll('.told').forEach((one) => { one.style.visibility = 'hidden'; }); }"""
+        )
         viewer.page.wait_for_timeout(150)
         seen.append(viewer.page.screenshot(animations="disabled"))
         if len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]:

@@ -126,7 +126,7 @@ def test_after_a_first_trial_that_told_nothing_the_folder_is_free(
         (["--check", "(", "--", "x"], "is no regular expression"),
         (["--budget", "0", "--", "x"], "--budget is 0"),
         (["--prompt", "a", "--", "x"], "--prompt is for vllm"),
-        (["--", "no-such-program"], "no-such-program cannot be run"),
+        (["--", "no-such-program"], "'no-such-program' cannot be run"),
     ],
 )
 def test_bad_use_is_answered(

@@ -265,11 +265,14 @@ class TestView:
 
     def test_it_says_how_to_forward_the_port(self, root: Path) -> None:
         viewed = Viewed(root)
-        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=\S{32}\n", viewed.first)
+        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S{32})\n", viewed.first)
         assert match is not None
         assert viewed.process.stdout is not None
         rest = [viewed.process.stdout.readline() for _ in range(3)]
         assert rest[2].startswith(f"  ssh -N -L {match[1]}:127.0.0.1:{match[1]} ")
+        assert (
+            viewed.ask(f"{DATA}/overview", match[2], int(match[1])).status == 200
+        )
         assert viewed.stop() == (0, "")
 
     def test_what_is_recorded_meanwhile_appears(self, tmp_path: Path) -> None:
