@@ -270,9 +270,7 @@ class TestView:
         assert viewed.process.stdout is not None
         rest = [viewed.process.stdout.readline() for _ in range(3)]
         assert rest[2].startswith(f"  ssh -N -L {match[1]}:127.0.0.1:{match[1]} ")
-        assert (
-            viewed.ask(f"{DATA}/overview", match[2], int(match[1])).status == 200
-        )
+        assert viewed.ask(f"{DATA}/overview", match[2], int(match[1])).status == 200
         assert viewed.stop() == (0, "")
 
     def test_what_is_recorded_meanwhile_appears(self, tmp_path: Path) -> None:
