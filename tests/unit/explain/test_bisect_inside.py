@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dump_maker import make_dump
+
+from cutaway.dump import load
 from cutaway.explain.bisect import Finding, inside
+from cutaway.explain.bisect.recorded import importable
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Lines
 from cutaway.explain.switches import Place
-from cutaway.explain.trial import Observation, Setting, Signature
+from cutaway.explain.trial import Observation, Setting, Signature, vllm_child
 
 Event = dict[str, Any]
 Says = Callable[[Setting], tuple[list[Event], bool]]
@@ -262,3 +267,16 @@ def test_a_finding_is_said_in_one_sentence() -> None:
         "layers.1.mlp: MLP in piece_02/range_1_8"
     )
     assert json.loads(json.dumps(found.plain()))["pass_name"] == "fusion"
+
+
+def test_what_replays_may_import_what_stands_beside_the_program_and_nothing_of_ours(tmp_path: Path) -> None:
+    """The child of a trial in vLLM lies beside a module called vllm."""
+    shown: list[list[str]] = []
+    for program in (tmp_path / "own" / "train.py", Path(vllm_child.__file__ or "")):
+        root = make_dump(tmp_path / program.stem)
+        manifest = root / "run_001" / "rank_0_dp_0" / "manifest.jsonl"
+        manifest.write_text(manifest.read_text().replace('"serve.py"', json.dumps(str(program)), 1))
+        with importable(load(root)):
+            shown.append(os.environ["PYTHONPATH"].split(os.pathsep))
+    assert str((tmp_path / "own").resolve()) in shown[0]
+    assert str(Path(vllm_child.__file__ or "").parent) not in shown[1]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import cutaway
 from cutaway.dump.reader import Dump, load
 from cutaway.errors import CutawayError
 from cutaway.explain.bisect.finding import Finding
@@ -58,10 +59,12 @@ def importable(dump: Dump | None) -> Generator[None]:
     What is on this process's own path counts as well: it may have given a model to the trials.
     """
     program = dump.info.argv[:1] if dump is not None and dump.info is not None else []
-    beside = [str(Path(one).resolve().parent) for one in program if one.endswith(".py")]
+    beside = [folder for one in program if one.endswith(".py") and _is_programs(folder := Path(one).resolve().parent)]
     mine = [one for one in sys.path if one and not one.startswith((sys.prefix, sys.base_prefix))]
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([*beside, str(Path.cwd()), *([before] if before else []), *mine])
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [*map(str, beside), str(Path.cwd()), *([before] if before else []), *mine]
+    )
     try:
         yield
     finally:
@@ -69,3 +72,8 @@ def importable(dump: Dump | None) -> Generator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+def _is_programs(folder: Path) -> bool:
+    """Whether a folder is the program's; ours, where the child of a trial lies, hides modules of other packages."""
+    return not folder.is_relative_to(Path(cutaway.__file__).resolve().parent)
