@@ -22,10 +22,11 @@ IN_VLLM = (
     ),
     Fault(
         "missing_factor", "in vLLM: a variable that is missing from the key of a plugin's pass", "isolate",
-        {"part": "^caches$", "kind": "^stale artifact$", "piece": PIECE, "factor": "^GALLERY_SCALE$"},
+        # vLLM keeps graphs without the layers that this pass looks for: compiled anew, it reads nothing.
+        {"part": "^caches$", "kind": "^stale artifact$", "piece": PIECE},
         {"layer": r"^layers\.1\.mlp", "node": "^mul", "source": "silu", "meanwhile": "VLLM_DISABLE_COMPILE_CACHE",
          "range": RANGE},
-        fill={"GALLERY_SCALE": "3"}, shows=True,
+        fill={"GALLERY_SCALE": "3"},
     ),
 )  # fmt: skip
 
