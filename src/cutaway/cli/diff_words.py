@@ -25,7 +25,9 @@ def title(compared: Compared) -> str:
         return " · ".join(dict.fromkeys(name.rpartition("/")[2] for name in compared.idle))
     diff = compared.diff
     before, after = _common([part.before for part in diff.parts]), _common([part.after for part in diff.parts])
-    where = [diff.after.compilation or ""]
+    compilations = [diff.before.compilation or "?", diff.after.compilation or "?"]
+    elsewhere = diff.before.dump is diff.after.dump and compilations[0] != compilations[1]
+    where = [f" {ARROW} ".join(compilations) if elsewhere else diff.after.compilation or ""]
     pieces = list(dict.fromkeys(part.piece for part in diff.parts if part.piece is not None))
     if len(pieces) == 1:
         where.append(pieces[0])
@@ -47,6 +49,8 @@ def _against(diff: Diff, before: str, after: str) -> str:
         return f"{after} · range {diff.before.range or 'none'} {ARROW} {diff.after.range or 'none'}"
     if diff.before.piece != diff.after.piece and before == after:
         return f"{after} · {diff.before.piece} {ARROW} {diff.after.piece}"
+    if diff.before.compilation != diff.after.compilation and before == after:
+        return after
     return f"{before} {ARROW} {after}"
 
 

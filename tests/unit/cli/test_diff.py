@@ -99,6 +99,16 @@ def test_two_ranks(cutaway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cutaway("diff", "dump", "captured", "--rank", "rank_0_dp_0", "--rank", "rank_0_dp_0").code == 0
 
 
+def test_a_compile_and_its_recompile_are_both_named(cutaway: Any, tmp_path: Path) -> None:
+    maker = DumpMaker(tmp_path / "run_001" / "rank_0_dp_0", 0)
+    for name, lowered in (("forward", False), ("forward.2", True)):
+        maker.compilation(name)
+        maker.snapshot(f"{name}/captured", "captured", piece(0, lowered=lowered), f"{name}/00.captured")
+        maker.end(name)
+    ran = cutaway("diff", str(tmp_path), "forward/captured", "forward.2/captured", "--brief")
+    assert ran.out.splitlines()[0] == "forward → forward.2 · captured"
+
+
 def test_another_provider_is_a_difference(cutaway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same graph, of which a node is to be implemented by somebody else."""
     monkeypatch.chdir(tmp_path)
