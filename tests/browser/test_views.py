@@ -212,6 +212,6 @@ class TestSearch:
         viewer.press("Enter")
         expect(viewer.page.get_by_role("dialog", name="Search")).to_have_count(0)
         assert "sel=" in viewer.fragment
-        row = viewer.main.get_by_role("listbox").get_by_role("option", selected=True)
+        row = viewer.main.locator("#row-now")
         expect(row).to_contain_text("silu")
         expect(row).to_be_in_viewport()

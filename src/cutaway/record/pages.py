@@ -45,8 +45,8 @@ index.md and no file; so has a graph that is equal, up to names, to one that is 
 Four commands do the same with more comfort, when Cutaway is installed:
 
     cutaway ls .                         what was compiled: stages, pieces, ranges, what is the same as what
-    cutaway show . captured              a graph, nested by layer (--raw, --code, --nodes for other views)
-    cutaway show . SELECTOR --code       generated code; a selector is a path as ls prints it, or its last parts
+    cutaway show . SELECTOR              a graph, nested by layer (--raw, --code, --nodes for other views)
+    cutaway diff . SELECTOR              what a pass changed; a selector is a path as ls prints it, or its last parts
     cutaway verify .                     is the dump whole?
 
 ## The stages
