@@ -41,6 +41,16 @@ def wheel(viewer: Viewer, over: Locator, by: int) -> None:
     viewer.page.wait_for_timeout(100)
 
 
+def drag_bar(viewer: Viewer, bar: Locator, by: int) -> None:
+    """Moves the bar between two panes up or down."""
+    bar.hover()
+    box = bar.bounding_box()
+    assert box is not None
+    viewer.page.mouse.down()
+    viewer.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + by, steps=3)
+    viewer.page.mouse.up()
+
+
 def pane(viewer: Viewer, name: str) -> Locator:
     """A list or a text by what it is called when it is read aloud."""
     return viewer.main.get_by_label(name, exact=True).first
@@ -133,8 +143,7 @@ def a_kernel_in_the_lineage(viewer: Viewer) -> None:
     """The code of another kernel, scrolled, with more room."""
     viewer.open(f"{HOME}/lineage/backbone/piece_02/range_8_8/post_grad")
     viewer.main.get_by_role("group", name="Calls of kernels").get_by_role("button").last.click()
-    viewer.main.get_by_role("separator", name="Height of the output code").focus()
-    viewer.press("ArrowUp", "ArrowUp", "ArrowUp")
+    drag_bar(viewer, viewer.main.get_by_role("separator", name="Height of the output code"), -60)
     wheel(viewer, viewer.main.locator(".cm-content").last, 240)
 
 
