@@ -281,13 +281,9 @@ def changed_from(old: Any, new: Any) -> bool:
 
 def _timed(function: Runnable, args: Sequence[Any]) -> tuple[float, Any]:
     devices = {one.device.type for one in args if isinstance(one, torch.Tensor)}
-    wait = torch.cuda.synchronize if "cuda" in devices else _nothing
+    wait = torch.cuda.synchronize if "cuda" in devices else lambda: None
     wait()
     began = time.perf_counter()
     result = function(*args)
     wait()
     return time.perf_counter() - began, result
-
-
-def _nothing() -> None:
-    pass
