@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,31 +73,52 @@ def isolate(
         IsolateError: it cannot be tried: it does not load in a fresh process, the disk is full.
         UsageError: it was called while a trial imports the program, or with what is no model.
     """
+    _refuse_in_a_trial()
+    state = State(Path(folder).absolute())
+    subject = _subject(state, model, _calls(inputs), how, dynamic_arg_dims, resume)
+    budget = Budget(minutes)
+    progress: Progress = Lines(None) if quiet else progress_on(sys.stderr, budget)
+    runner = _trials().ModelTrial(subject.path, slow, folder=state.folder / TRIALS, limit=timeout, tell=progress.say)
+    with progress:
+        return search(
+            runner, state, Options(minutes, tolerance, slow, repeats), progress, budget, subject=subject.name,
+            compilers=(subject.compiler,), expected=_expected(expect, state.folder), resume="isolate(..., resume=True)",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The model as it was written down: where, what it is called, and what compiles it."""
+
+    path: Path
+    name: str
+    compiler: str
+
+
+def _refuse_in_a_trial() -> None:
     if os.environ.get(IN_TRIAL):
         raise UsageError(
             "isolate was called while a trial imports the program",
             "a trial imports the main module to find the model's classes",
             'call isolate under `if __name__ == "__main__":`',
         )
-    trials: Any = import_module("cutaway.explain.trial.model")  # imports torch, which the command line does without
-    state = State(Path(folder).absolute())
-    bare, found = trials.how_of(model, how, dynamic_arg_dims)
-    name = type(bare).__name__
+
+
+def _trials() -> Any:
+    return import_module("cutaway.explain.trial.model")  # imports torch, which the command line does without
+
+
+def _subject(state: State, model: Any, calls: list[tuple[Any, ...]], how: Any, dims: Any, resume: bool) -> _Subject:
+    """The model written down for the trials; when a search goes on, it is there already."""
+    trials = _trials()
+    bare, found = trials.how_of(model, how, dims)
+    name, path = type(bare).__name__, state.folder / trials.SUBJECT
     if resume:
         state.subject()
     else:
         state.begin({"kind": "model", "model": name})
-        trials.write_subject(state.folder / trials.SUBJECT, bare, _calls(inputs), found)
-    budget = Budget(minutes)
-    progress: Progress = Lines(None) if quiet else progress_on(sys.stderr, budget)
-    subject = state.folder / trials.SUBJECT
-    runner = trials.ModelTrial(subject, slow, folder=state.folder / TRIALS, limit=timeout, tell=progress.say)
-    with progress:
-        return search(
-            runner, state, Options(minutes, tolerance, slow, repeats), progress, budget,
-            subject=name, compilers=("cutaway",) if found.kind == "cutaway" else ("torch",),
-            expected=None if expect is None else _expected(expect, state.folder), resume="isolate(..., resume=True)",
-        )  # fmt: skip
+        trials.write_subject(path, bare, calls, found)
+    return _Subject(path, name, "cutaway" if found.kind == "cutaway" else "torch")
 
 
 def _calls(inputs: Any) -> list[tuple[Any, ...]]:
@@ -105,6 +127,8 @@ def _calls(inputs: Any) -> list[tuple[Any, ...]]:
     return [inputs if isinstance(inputs, tuple) else (inputs,)]
 
 
-def _expected(expect: Any, folder: Path) -> Tensors:
+def _expected(expect: Any, folder: Path) -> Tensors | None:
+    if expect is None:
+        return None
     trials: Any = import_module("cutaway.explain.trial.tensors")
     return trials.written([expect] if not isinstance(expect, (list, tuple)) else list(expect), folder)

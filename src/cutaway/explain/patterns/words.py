@@ -9,7 +9,7 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.record.layers.words import short_dtype, short_target
-from cutaway.record.nodes import target_name
+from cutaway.record.names import target_name
 
 _LONG = 60
 _CASTS = ("_to_copy", "convert_element_type", "to", "type_as")

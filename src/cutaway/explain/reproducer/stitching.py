@@ -116,23 +116,35 @@ def write_stitching(path: Path, header: Sequence[str], facts: Mapping[str, Any])
     code = _of_code(facts["code"], {**{name: name for name in names}, **facts["called"]}, target)
     graph = _of_graph(steps)
     pieces = sorted((code.pieces | graph.pieces) & names)
+    text = [
+        *_top(header),
+        f"FAULT = {target!r}",
+        f"NAMES = {[_text_of(one) for one in fault['args']]!r}",
+        *_values(steps, code, graph, [name for name in pieces if name != target]),
+        *(f"{name} = piece({name!r})" for name in pieces),
+        *("", "", "# -- what the split graph says", graph.text),
+        *("", "", "# -- what was generated", code.text, ""),
+        _MAIN,
+    ]
+    path.write_text("\n".join(text))
+    return len(pieces) - (target in pieces)
+
+
+def _top(header: Sequence[str]) -> list[str]:
+    return [
+        *(f"# {line}".rstrip() for line in header),
+        *("#", "# Exits with 1 when the fault shows.", "import sys", "", "import torch", ""),
+        *(_HEAD.strip("\n"), "", ""),
+    ]
+
+
+def _values(steps: Sequence[Step], code: _Code, graph: _Code, pieces: Sequence[str]) -> list[str]:
+    """Inputs of the model, and results of pieces; an input that no call at fault is passed may be anything."""
     inputs = [step for step in steps if step["op"] == "placeholder"]
     known = {step["target"]: step["value"] for step in steps if step["op"] == "call_module"}
-    compared = code.compared | graph.compared  # all others go to stand-ins alone
+    compared = code.compared | graph.compared
     seeds = count()
-    text = [
-        *(f"# {line}".rstrip() for line in header),
-        "#",
-        "# Exits with 1 when the fault shows.",
-        "import sys",
-        "",
-        "import torch",
-        "",
-        _HEAD.strip("\n"),
-        "",
-        "",
-        f"FAULT = {target!r}",
-        f"NAMES = {[one.get('name', one.get('text')) for one in fault['args']]!r}",
+    return [
         f"INPUTS = {{  # of the model, by their place; no size is larger than {_LARGEST}",
         *(
             f"    {place}: {_expression(inputs[place]['value'] if place in compared else None, seeds)},"
@@ -141,23 +153,15 @@ def write_stitching(path: Path, header: Sequence[str], facts: Mapping[str, Any])
         ),
         "}",
         "RESULTS = {",
-        *(f"    {name!r}: {_expression(known[name], seeds)}," for name in pieces if name != target),
+        *(f"    {name!r}: {_expression(known[name], seeds)}," for name in pieces),
         "}",
         f"GIVEN = [INPUTS[place] for place in {list(code.inputs)!r}]",
-        *(f"{name} = piece({name!r})" for name in pieces),
-        "",
-        "",
-        "# -- what the split graph says",
-        graph.text,
-        "",
-        "",
-        "# -- what was generated",
-        code.text,
-        "",
-        _MAIN,
     ]
-    path.write_text("\n".join(text))
-    return len(pieces) - (target in pieces)
+
+
+def _text_of(argument: Mapping[str, Any]) -> str:
+    """An argument of a step as it is written: a name, or a constant."""
+    return str(argument.get("name", argument.get("text")))
 
 
 def _expression(value: Any, seeds: Iterator[int]) -> str:
@@ -181,7 +185,7 @@ def _of_graph(steps: Sequence[Step]) -> _Code:
         if step["name"] not in needed:
             continue
         needed |= _names(step)
-        args = [one.get("name", one.get("text")) for one in step["args"]]
+        args = [_text_of(one) for one in step["args"]]
         if step["op"] == "placeholder":
             inputs.append(places[step["name"]])
             lines.append(f"    {step['name']} = INPUTS[{places[step['name']]}]")
@@ -192,7 +196,7 @@ def _of_graph(steps: Sequence[Step]) -> _Code:
             lines.append(f"    {step['name']} = {args[0]}[{args[1]}]")
         else:
             raise ReplayError("the split graph calls what is no piece", f"{step['name']} is of {step['target']}")
-    args = ", ".join(one.get("name", one.get("text")) for one in fault["args"])
+    args = ", ".join(_text_of(one) for one in fault["args"])
     end = f"    piece({fault['target']!r})({args})" if fault["op"] == "call_module" else f"    return ({args},)"
     pieces |= {fault["target"]} if fault["op"] == "call_module" else set()
     return _Code("\n".join(["def split_graph():", *reversed(lines), end]), tuple(inputs), compared, frozenset(pieces))

@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,13 +57,8 @@ def write(
         ReplayError: a graph that Python cannot say.
     """
     fault = "code" if program.fault == "compiled" and code is not None else program.fault
-    names = ("before", "after") if len(program.graphs) == 2 else ("graph",)
     order = list(program.used(code.args if code is not None else ()))
-    functions, needed = [], set[str]()
-    for name, graph in zip(names, program.graphs, strict=True):
-        text, more = _function(name, graph, order)
-        functions.append(text)
-        needed |= more
+    functions, needed = _functions(program, order)
     made, kept = _inputs({name: program.inputs[name] for name in order}, is_seeded)
     constants = {f"constant {name}": one.cpu() for name, one in code.constants.items()} if code is not None else {}
     beside = path.with_suffix(".pt")
@@ -71,39 +66,60 @@ def write(
         torch.save(kept | constants, beside)
     reads = f'torch.load(Path(__file__).with_name("{beside.name}"), weights_only=True)'
     text = [
-        *(f"# {line}".rstrip() for line in header),
-        "#",
-        "# Exits with 1 when the fault shows.",
-        *(["# It compiles the graph afresh, too; not with --code."] if fault in ("code", "crash") else []),
-        *(["import os"] if fault in _COMPILES else []),
-        *(["import signal", "import subprocess"] if fault == "crash" else []),
-        "import sys",
-        *(["from pathlib import Path"] if kept or constants else []),
-        *(["", _NO_CACHES] if fault in _COMPILES else []),
-        "",
-        "import torch",
-        *(["", *homes, ""] if (homes := _homes([*needed, *imports])) else []),
-        *sorted({*needed, *imports}),
-        "",
+        *_top(fault, header, bool(kept or constants), {*needed, *imports}),
         "" if fault in _UNCOMPARED else f"TOLERANCES = {TOLERANCES!r}",
         f"NAMES = {order!r}" if fault == "overwritten" else "",
         "",
         *([] if code is None else _generated(code, order, reads)),
         *functions,
-        mains.SEEDED if any("seeded(" in line for line in made) else "",
-        "def example_inputs():",
-        *([f"    kept = {reads}"] if kept else []),
-        "    return [",
-        *(f"        {line},  # {name}" for name, line in zip(order, made, strict=True)),
-        "    ]",
-        "",
+        *_example_inputs(order, made, reads if kept else ""),
         mains.VALUES if fault in _UNCOMPARED else mains.APART + mains.VALUES,
         _MAINS[fault],
-        "",
-        'if __name__ == "__main__":',
-        "    main()",
+        *("", 'if __name__ == "__main__":', "    main()"),
     ]
     path.write_text(re.sub(r"\n{4,}", "\n\n\n", "\n".join(text)) + "\n")
+
+
+def _top(fault: str, header: Sequence[str], reads_file: bool, needed: Collection[str]) -> list[str]:
+    """What the file says of itself, and its imports."""
+    homes = _homes(sorted(needed))
+    return [
+        *(f"# {line}".rstrip() for line in header),
+        *("#", "# Exits with 1 when the fault shows."),
+        *(["# It compiles the graph afresh, too; not with --code."] if fault in ("code", "crash") else []),
+        *(["import os"] if fault in _COMPILES else []),
+        *(["import signal", "import subprocess"] if fault == "crash" else []),
+        "import sys",
+        *(["from pathlib import Path"] if reads_file else []),
+        *(["", _NO_CACHES] if fault in _COMPILES else []),
+        *("", "import torch"),
+        *(["", *homes, ""] if homes else []),
+        *sorted(needed),
+        "",
+    ]
+
+
+def _functions(program: Program, order: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The graphs as functions of all inputs, and the imports that these need."""
+    names = ("before", "after") if len(program.graphs) == 2 else ("graph",)
+    functions, needed = [], set[str]()
+    for name, graph in zip(names, program.graphs, strict=True):
+        text, more = _function(name, graph, order)
+        functions.append(text)
+        needed |= more
+    return functions, needed
+
+
+def _example_inputs(order: Sequence[str], made: Sequence[str], reads: str) -> list[str]:
+    """The function that makes the inputs; `reads` is how it reads those that lie in a file, if any do."""
+    return [
+        mains.SEEDED if any("seeded(" in line for line in made) else "",
+        "def example_inputs():",
+        *([f"    kept = {reads}"] if reads else []),
+        "    return [",
+        *(f"        {line},  # {name}" for name, line in zip(order, made, strict=True)),
+        *("    ]", ""),
+    ]
 
 
 def _generated(code: Code, order: Sequence[str], reads: str) -> list[str]:
