@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import operator
-import time
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from compiler.graphs_to_split import (
     split,
     value_of,
 )
+from effort import steps
 from torch import fx
 
 from cutaway.compiler.split.partition import split_graph
@@ -368,14 +368,8 @@ def test_above_a_hundred_pieces_names_are_wider() -> None:
 
 def test_a_layer_costs_little() -> None:
     gm = _layers(16)
-    split_graph(gm, SPLITTING)
-    times: list[float] = []
-    for _ in range(5):
-        start = time.process_time()
-        split_graph(gm, SPLITTING)
-        times.append(time.process_time() - start)
-    assert min(times) / 16 < 0.015  # 1.5 ms on an idle core
-    assert min(times) / len(gm.graph.nodes) < 200e-6
+    split_graph(gm, SPLITTING)  # what is found once for a process
+    assert steps(lambda: split_graph(gm, SPLITTING)) / len(gm.graph.nodes) < 800  # 475
 
 
 def test_pieces_can_be_copied_and_changed() -> None:

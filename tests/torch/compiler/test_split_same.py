@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from compiler.graphs_to_split import WIDTH, Builder, cutting, split, value_of
+from effort import steps
 from torch import fx
 
 from cutaway.compiler.split.item import SplitItem
@@ -209,17 +209,12 @@ def test_the_pieces_of_equal_layers_are_equal() -> None:
     assert len(set(keys[1:-1])) == 1
 
 
-@pytest.mark.parametrize("nodes", [2000])
-def test_a_node_costs_some_microseconds(nodes: int) -> None:
+@pytest.mark.parametrize("nodes", [500, 2000])
+def test_a_node_costs_little_however_many_there_are(nodes: int) -> None:
     b = Builder()
     x = b.tokens("x")
     for index in range(nodes):
         x = b.graph.call_function(torch.add, (x, index), {"alpha": 2})
         x.meta["example_value"] = value_of(b.size)
     gm = b.finish(x)
-    times: list[float] = []
-    for _ in range(5):
-        start = time.process_time()
-        structural_key(gm)
-        times.append(time.process_time() - start)
-    assert min(times) / nodes < 50e-6  # 3 on an idle core
+    assert steps(lambda: structural_key(gm)) / nodes < 200  # 117

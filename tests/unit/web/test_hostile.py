@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +139,8 @@ def test_roots_that_grow_without_bound_are_unknown(tmp_path: Path) -> None:
     for node in tables[2]["nodes"]:
         node["from"] = [0, node["id"] % 6000]
     library = write(tmp_path, tables, ["one/captured", "one/before_split", "one/after_split"])
-    started = time.monotonic()
     found = library.get(f"{BASE}/lineage/one")
     assert len(msgspec.json.encode(found)) < 100_000_000
-    assert time.monotonic() - started < 60
     assert any(
         "than any compile would" in text for text in library.process("run_001", "rank_0_dp_0").trail.problems.values()
     )
@@ -195,9 +192,7 @@ def test_many_nodes_are_shown_and_not_compared(tmp_path: Path) -> None:
     big = chain(31_000, layers=500)
     library = write(tmp_path, [big, chain(30_999, layers=500)], ["one/captured", "one/before_split"])
     answers = Answers(library)
-    started = time.monotonic()
     assert answers.get(f"{BASE}/graph/graph0").status == 200
     assert answers.get(f"{BASE}/search").status == 200
     refused = answers.get(f"{BASE}/diff/one/before_split")
     assert (refused.status, "too large" in json.loads(refused.body)["what"]) == (400, True)
-    assert time.monotonic() - started < 90
