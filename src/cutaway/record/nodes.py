@@ -7,10 +7,8 @@ Nothing here compares a symbolic size with anything: that would add a guard to t
 
 from __future__ import annotations
 
-import functools
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -19,18 +17,10 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record.layers.words import short_name
+from cutaway.record.names import TORCH_FILES, Path, Source, input_path, layer_path, target_name, users_frame
 from cutaway.record.values import node_value
 
 Table = dict[str, Any]
-Path = tuple[str, ...]
-
-_ROOTS = ("self", "fn")  # "fn": what Dynamo's own frame around a module of torch (nn.Sequential) calls it
-_ROOT_SOURCES = tuple(f"L['{name}']" for name in _ROOTS)
-_ITEM = re.compile(r"\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
-TORCH_FILES = str(torch.__file__).removesuffix("__init__.py")
-"""What file names of torch's own code begin with. (A folder of the user's may be called torch, too.)"""
-_FRAME = re.compile(r'File "([^"]*)", line (\d+), in (.*)')
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Origin:
 
     ids: tuple[int, ...] = ()
     layer: Path | None = None
-    source: tuple[str, int, str, str] | None = None
+    source: Source | None = None
     input: str | None = None
     sure: bool = False
 
@@ -61,7 +51,7 @@ class TableBuilder:
 
     library_files: tuple[str, ...] = ()
     _text: dict[Any, str] = field(default_factory=dict)
-    _frames: dict[str, tuple[str, int, str, str] | None] = field(default_factory=dict)
+    _frames: dict[str, Source | None] = field(default_factory=dict)
     _targets: dict[Any, str] = field(default_factory=dict)
 
     def build(
@@ -108,7 +98,7 @@ class TableBuilder:
         return known
 
     def target(self, target: Any) -> str:
-        """A readable, stable name for what a node calls: ``aten.mm.default``, ``operator.getitem``."""
+        """See :func:`cutaway.record.names.target_name`."""
         if isinstance(target, str):
             return target
         known = self._targets.get(target)
@@ -116,76 +106,13 @@ class TableBuilder:
             known = self._targets[target] = target_name(target)
         return known
 
-    def frame(self, stack_trace: str | None) -> tuple[str, int, str, str] | None:
+    def frame(self, stack_trace: str | None) -> Source | None:
         """File, line, function and code line of the line that a node's stack trace is about."""
         if not stack_trace:
             return None
         if stack_trace not in self._frames:
             self._frames[stack_trace] = users_frame(stack_trace, (TORCH_FILES, *self.library_files))
         return self._frames[stack_trace]
-
-
-def target_name(target: Any) -> str:
-    """See :meth:`TableBuilder.target`."""
-    overload = torch_internals.op_overload(target)
-    if overload is not None and overload is target:
-        return str(overload)
-    if overload is not None:
-        return str(target)
-    if torch_internals.is_higher_order(target):
-        return f"higher_order.{target.name()}"
-    module = getattr(target, "__module__", None) or ""
-    name = getattr(target, "__qualname__", None) or getattr(target, "__name__", None) or type(target).__name__
-    name = re.sub(r"pybind11_detail_function_record\w*\.", "", name)
-    module = re.sub(r"\.pybind11_detail_function_record\w*", "", module)
-    module = {"_operator": "operator", "torch._C._nn": "torch.nn.functional", "builtins": ""}.get(module, module)
-    if not module and hasattr(torch, name) and getattr(torch, name) is target:
-        module = "torch"
-    name = name.replace("_VariableFunctionsClass.", "").replace("_VariableFunctions.", "")
-    return f"{module}.{name}" if module else name
-
-
-def layer_path(stack: Mapping[str, tuple[str, Any]] | None) -> Path | None:
-    """``nn_module_stack`` as ``("Qwen3Model", "layers.0: Qwen3DecoderLayer", ...)``, outermost first."""
-    if not stack:
-        return None
-    path: list[str] = []
-    for where, owner in stack.values():
-        name = owner if isinstance(owner, str) else getattr(owner, "__name__", str(owner))
-        name = name.rsplit(".", 1)[-1]
-        fqn = module_fqn(where)
-        path.append(f"{fqn}: {name}" if fqn else name)
-    return tuple(path)
-
-
-@functools.cache
-def module_fqn(source: str) -> str:
-    """A Dynamo source as a dotted path below the compiled object: ``L['self'].layers.0.mlp`` -> ``layers.0.mlp``."""
-    text = source.replace("._modules", "").replace("._parameters", "").replace("._buffers", "")
-    text = _ITEM.sub(lambda match: "." + next(part for part in match.groups() if part is not None), text)
-    parts = [part for part in text.split(".") if part]
-    if parts and parts[0] in ("L", "G"):
-        parts = parts[1:]
-    if parts and parts[0] in _ROOTS:
-        parts = parts[1:]
-    return ".".join(parts)
-
-
-def users_frame(stack_trace: str, library_files: tuple[str, ...]) -> tuple[str, int, str, str] | None:
-    """The innermost frame of a stack trace that is not in a library; the innermost of all when there is none."""
-    end = len(stack_trace)
-    innermost = None
-    while (start := stack_trace.rfind('File "', 0, end)) >= 0:
-        lines = stack_trace[start:end].split("\n", 2)
-        match = _FRAME.match(lines[0])
-        if match is not None:
-            code = lines[1].strip() if len(lines) > 1 else ""
-            frame = (match.group(1), int(match.group(2)), match.group(3).strip(), code)
-            if not any(part in frame[0] for part in library_files):
-                return frame
-            innermost = innermost or frame
-        end = start
-    return innermost
 
 
 class _OneTable:
@@ -206,7 +133,7 @@ class _OneTable:
         self.captured = captured
         self.ids: dict[fx.Node, int] = {}
         self.layers: dict[Path, int] = {}
-        self.sources: dict[tuple[str, int, str, str], int] = {}
+        self.sources: dict[Source, int] = {}
         self.symbols: set[Any] = set()
         self.graphs: dict[str, Table] = {}
 
@@ -239,7 +166,7 @@ class _OneTable:
         value = node_value(node)
         if node.op == "placeholder":
             known = self.origins.get(node)
-            row["input"] = (known.input if known else None) or _input_path(node)
+            row["input"] = (known.input if known else None) or input_path(node)
         elif node.op in ("get_attr", "call_module"):
             self.attribute(node, row)
         self.describe(value, row)
@@ -347,65 +274,10 @@ class _OneTable:
         return {"repr": self.builder.target(value) if callable(value) else repr(value)}
 
 
-def _input_path(node: fx.Node) -> str:
-    """The model path of a placeholder (``self.layers.0.mlp.down_proj.weight``), or its name when unknown."""
-    grapharg = node.meta.get("grapharg")
-    source = getattr(grapharg, "source", None)
-    if source is None:
-        source = node.meta.get("tensor_dict", {}).get("_dynamo_source")
-    if source is None:
-        return readable_placeholder(node.name)
-    name = source.name
-    text = str(name() if callable(name) else name)
-    owner, size, dimension = text.partition(".size()")
-    fqn = module_fqn(owner) + size + dimension
-    return f"self.{fqn}" if text.startswith(_ROOT_SOURCES) else fqn
-
-
-_MANGLED = re.compile(r"_(?:modules|parameters|buffers)_")
-
-
-def readable_placeholder(name: str) -> str:
-    """Undo Dynamo's mangling of a weight's name: ``l_self_modules_mlp_parameters_weight_`` -> ``self.mlp.weight``.
-
-    The mangling is lossy only for underscores at the end; a name that was not mangled is returned as it is.
-    """
-    if not name.startswith("l_") or not _MANGLED.search(name):
-        return name
-    return _MANGLED.sub(".", name.removeprefix("l_")).strip("_").replace("_.", ".")
-
-
 def constant_digest(value: torch.Tensor) -> str | None:
     """Digest of a small constant's bytes, so that graphs which differ only in a constant differ."""
     content = torch_internals.tensor_constant(value)
     return None if content is None else blake2b(content, digest_size=8).hexdigest()
-
-
-def op_counts(table: Table) -> dict[str, int]:
-    """How often each operator is called in a table, by short name."""
-    counts: dict[str, int] = {}
-    for row in table["nodes"]:
-        if row["op"].startswith("call_"):
-            name = short_name(row["target"]) if row["op"] == "call_function" else row["target"]
-            counts[name] = counts.get(name, 0) + 1
-    return counts
-
-
-def ops_delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """``{operator: change of its count}``, largest change first; unchanged operators are left out."""
-    change = {name: after.get(name, 0) - before.get(name, 0) for name in {*before, *after}}
-    return {name: change[name] for name in sorted(change, key=lambda name: (-abs(change[name]), name)) if change[name]}
-
-
-def coverage(table: Table) -> dict[str, float]:
-    """Per cent of the call nodes that carry a layer, a source line and an origin."""
-    calls: Sequence[dict[str, Any]] = [row for row in table["nodes"] if row["op"].startswith("call_")]
-    total = len(calls) or 1
-    keys = {"layer": "layer", "source": "source", "origin": "from"}
-    return {
-        name: round(100.0 * (sum(key in row for row in calls) if calls else total) / total, 1)
-        for name, key in keys.items()
-    }
 
 
 def opaque_text(value: Any) -> str:
@@ -413,14 +285,3 @@ def opaque_text(value: Any) -> str:
     value = torch_internals.opaque_value(value)
     expression = torch_internals.opaque_expression(value)
     return expression[0] if expression else type(value).__qualname__
-
-
-def layers_of(table: Table) -> list[str]:
-    """Unique layer paths (``layers.0.mlp``) in the order in which they first appear."""
-    found: dict[str, None] = {}
-    for path in table["layers"]:
-        for part in path:
-            fqn, separator, _ = part.partition(": ")
-            if separator:
-                found.setdefault(fqn)
-    return list(found)

@@ -26,7 +26,8 @@ from torch import fx
 from cutaway import torch_internals
 from cutaway.record.changes import Changes
 from cutaway.record.groups import Groups
-from cutaway.record.nodes import Origin, Path, Table
+from cutaway.record.names import Path, Source
+from cutaway.record.nodes import Origin, Table
 from cutaway.record.views import made_anew
 
 # What AOTAutograd calls the inputs of the function that it traces.
@@ -127,7 +128,7 @@ class Remembered:
         )
 
 
-def _place(source: dict[str, Any]) -> tuple[str, int, str, str]:
+def _place(source: dict[str, Any]) -> Source:
     return (source["file"], source["line"], source["function"], source["code"])
 
 

@@ -18,10 +18,11 @@ from cutaway.record import output_code, sizes, texts
 from cutaway.record.compilation import Compilation, Scope, Track, remember
 from cutaway.record.context import Host, Where, where
 from cutaway.record.fingerprint import fingerprint
-from cutaway.record.nodes import Table, TableBuilder, coverage, layers_of, op_counts, ops_delta
+from cutaway.record.nodes import Table, TableBuilder
 from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
 from cutaway.record.runnable import Runnable
 from cutaway.record.session import SCHEMA, Session
+from cutaway.record.summary import coverage, layers_of, op_counts, ops_delta
 
 PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
 

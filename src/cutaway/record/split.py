@@ -12,9 +12,10 @@ from cutaway.record.compilation import Compilation
 from cutaway.record.context import at
 from cutaway.record.fingerprint import fingerprint
 from cutaway.record.layers.words import blocks
-from cutaway.record.nodes import Table, layers_of
+from cutaway.record.nodes import Table
 from cutaway.record.origins import Origin, Remembered, find_origins
 from cutaway.record.recorder import Recorder
+from cutaway.record.summary import layers_of
 
 
 def record_split(recorder: Recorder, split_gm: fx.GraphModule, pieces: Mapping[str, str]) -> None:

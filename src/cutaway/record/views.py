@@ -18,7 +18,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record.nodes import short_name
+from cutaway.record.layers.words import short_name
 from cutaway.record.values import node_value
 
 Row = Mapping[str, Any]

@@ -26,6 +26,18 @@ def is_region_call(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target is torch.ops.higher_order.invoke_subgraph
 
 
+def dynamo_source(node: fx.Node) -> str | None:
+    """Where Dynamo found an input of a graph, as Python: ``L['self']._modules['mlp']``; None when it does not say.
+
+    torch/_dynamo/variables/builder.py notes it as ``GraphArg.source`` and, for AOTAutograd, as ``_dynamo_source``.
+    """
+    source = getattr(node.meta.get("grapharg"), "source", None)
+    if source is None:
+        source = (node.meta.get("tensor_dict") or {}).get("_dynamo_source")
+    name = getattr(source, "name", None)
+    return None if name is None else str(name() if callable(name) else name)
+
+
 def drop_guards(entries: Sequence[Any]) -> list[bool]:
     """``guard_filter_fn`` that keeps none (``torch.compiler.skip_all_guards_unsafe``)."""
     return [False for _ in entries]

@@ -11,21 +11,17 @@ import torch
 from graphs import Input, Maker, Symbols, table_of
 from torch import fx
 
-from cutaway.record.nodes import (
+from cutaway.record.layers.words import short_name
+from cutaway.record.names import (
     TORCH_FILES,
-    Table,
-    TableBuilder,
-    coverage,
     layer_path,
-    layers_of,
     module_fqn,
-    op_counts,
-    ops_delta,
     readable_placeholder,
-    short_name,
     target_name,
     users_frame,
 )
+from cutaway.record.nodes import Table, TableBuilder
+from cutaway.record.summary import coverage, layers_of, op_counts, ops_delta
 
 aten = torch.ops.aten
 

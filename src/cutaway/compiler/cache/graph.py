@@ -19,7 +19,9 @@ from cutaway.compiler.cache.custom_ops import called_operators
 from cutaway.identity import sources, stable
 from cutaway.identity.sources import UncacheableError
 from cutaway.record.fingerprint import fingerprint, ordered
-from cutaway.record.nodes import TableBuilder, op_counts, target_name
+from cutaway.record.names import target_name
+from cutaway.record.nodes import TableBuilder
+from cutaway.record.summary import op_counts
 from cutaway.record.values import node_value
 
 _PLAIN_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)

@@ -12,7 +12,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record.nodes import target_name, users_frame
+from cutaway.record.names import target_name, users_frame
 from cutaway.record.values import node_value
 
 _AROUND = 2  # nodes that are shown before and after the one that a message is about
@@ -112,9 +112,7 @@ def is_weight(node: fx.Node) -> bool:
     facts = node.meta.get("tensor_dict") or {}
     if facts.get("_dynamo_static_input_type") == "unguarded" or _STATE.search(node.name):
         return True
-    source = getattr(node.meta.get("grapharg"), "source", facts.get("_dynamo_source"))
-    name = getattr(source, "name", "")
-    return str(name() if callable(name) else name).startswith(_OF_THE_MODEL)
+    return (torch_internals.dynamo_source(node) or "").startswith(_OF_THE_MODEL)
 
 
 def results_of(graph: fx.Graph) -> list[fx.Node]:

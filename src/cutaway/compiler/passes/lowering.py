@@ -31,7 +31,7 @@ from cutaway.errors import CompileError, OpError
 from cutaway.identity.sources import UncacheableError, digest
 from cutaway.identity.stable import canonical, stable
 from cutaway.ops import IrOp, IrOpImpl, registry
-from cutaway.record.nodes import layer_path
+from cutaway.record.names import layer_path
 
 _log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from cutaway.record.context import Where
 from cutaway.record.kept.collect import Row
 from cutaway.record.kept.file import Kept, RefusedError
 from cutaway.record.layers.words import blocks
-from cutaway.record.nodes import op_counts
 from cutaway.record.origins import Remembered
 from cutaway.record.output_code import digest
 from cutaway.record.recorder import PARTS, Recorder
+from cutaway.record.summary import op_counts
 
 _GRAPH = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 240  # bytes
