@@ -309,6 +309,8 @@ export interface Rewrite {
   types: [string, string][];
   absent: { layers: string[]; reason: string }[];
   places: { layer: string | null; before: number[]; after: number[] }[];
+  /** Names of the graphs inside (branches of a `cond`) in which it is; then `places` is empty. Empty: in the graph itself. */
+  graphs: string[];
 }
 
 export interface DifferenceRow {

@@ -45,7 +45,7 @@ def find_inside(part: Part, labels: Labels) -> list[FoundInside]:
     found: list[FoundInside] = []
     for left, right in part.matching.pairs:
         holders = before[left], after[right]
-        held = [list(_held(holders[side], (before, after)[side], part.tables[side])) for side in (0, 1)]
+        held = [list(graphs_taken(holders[side], (before, after)[side], part.tables[side])) for side in (0, 1)]
         if len(held[0]) != len(held[1]):
             continue
         for names in zip(*held, strict=True):
@@ -83,8 +83,14 @@ def _differing(part: Part, holders: tuple[Node, Node], names: tuple[str, str], l
     yield FoundInside(key, Inside(operator, nodes, names, (layer,) if layer is not None else (), diff))
 
 
-def _held(node: Node, nodes: Mapping[int, Node], table: NodeTable) -> Iterator[str]:
-    """The graphs that a node takes, by their names, in order."""
+def graphs_taken(node: Node, nodes: Mapping[int, Node], table: NodeTable) -> Iterator[str]:
+    """The graphs inside that a node takes, by their names, in order.
+
+    Args:
+        node: a call.
+        nodes: the nodes of its graph, by id.
+        table: that graph.
+    """
     if not node.op.startswith("call_"):
         return
     waiting: list[Any] = [node.kwargs, *reversed(node.args)]

@@ -52,18 +52,28 @@ def outline(graph: Graph, fold: bool) -> list[Entry]:
         graph: what to outline.
         fold: show identical layers and identical inner graphs once, and weights in one line.
     """
-    items = nest(graph.body)
-    if fold:
-        items = fold_layers(items, graph)
-    entries = [*_inputs(graph, fold), *body(graph, items)]
-    for names, inner in _inner_graphs(graph, fold):
-        same = f"  {TIMES}{len(names)} identical, shown once: {', '.join(names)}" if len(names) > 1 else ""
-        entries.append(Entry("note", 0, f"graph {names[0]}{same}"))
+    entries = outline_without_inner(graph, fold)
+    for names, inner in inner_graphs(graph, fold):
+        entries.append(Entry("note", 0, inner_title(names)))
         for entry in outline(inner, fold):
             entry.depth += 1
             entry.rows = ()  # their ids are those of another graph
             entries.append(entry)
     return entries
+
+
+def outline_without_inner(graph: Graph, fold: bool) -> list[Entry]:
+    """As `outline`, without the graphs inside."""
+    items = nest(graph.body)
+    if fold:
+        items = fold_layers(items, graph)
+    return [*_inputs(graph, fold), *body(graph, items)]
+
+
+def inner_title(names: Sequence[str]) -> str:
+    """What stands above a graph inside: the names of all that are as this one."""
+    same = f"  {TIMES}{len(names)} identical, shown once: {', '.join(names)}" if len(names) > 1 else ""
+    return f"graph {names[0]}{same}"
 
 
 def body(graph: Graph, items: Sequence[Item]) -> list[Entry]:
@@ -110,8 +120,8 @@ def _bounds(graph: Graph, row: Row) -> str:
     return f" in [{'-∞' if low is None else low}, {'∞' if high is None else high}]"
 
 
-def _inner_graphs(graph: Graph, fold: bool) -> list[tuple[list[str], Graph]]:
-    """The graphs inside a graph, with all the names that each form has."""
+def inner_graphs(graph: Graph, fold: bool) -> list[tuple[list[str], Graph]]:
+    """The graphs inside a graph, with all the names that each form has; without folding each by itself."""
     groups: dict[Key, tuple[list[str], Graph]] = {}
     for name, inner in graph.graphs.items():
         key: Key = (name,)

@@ -1,7 +1,8 @@
 """Two graphs in the structured form, side by side.
 
 Both are put into one: what stayed stands once, what is gone before what came in its place. That one graph is nested
-and folded as any other, so that layers are shown once when they are the same before and after, and nowhere else.
+and folded as any other, so that layers are shown once when they are the same before and after, and nowhere else. The
+graphs inside of both, set side by side in the same way, stand below the nodes that take them.
 
     before  ─┐                                    ┌─ before │ after
              ├─merge─► one graph ─nest, fold─► rows┤
@@ -25,10 +26,10 @@ from cutaway.record.layers.outline import Entry, outline
 from cutaway.record.layers.rows import Graph, Row
 from cutaway.web.data import shapes
 from cutaway.web.data.graph import written
+from cutaway.web.data.inside import Inner, Pair
 from cutaway.web.data.words import NAME, bounded, cut, cut_or_none
 
 Kind = Literal["same", "changed", "removed", "added"]
-Members = tuple[Mapping[int, int], Mapping[int, int]]
 Table = Mapping[str, Any]
 
 
@@ -40,24 +41,20 @@ class _Node:
     after: int | None
 
 
-def beside(part: Part, members: Members, changed: Set[int]) -> list[shapes.DifferenceRow]:
+def beside(pair: Pair) -> list[shapes.DifferenceRow]:
     """The rows of two graphs.
-
-    Args:
-        part: the graphs, and which node is which.
-        members: ids before, and ids after -> the rewrite that they are part of.
-        changed: ids after of nodes that stayed and differ.
 
     Returns:
         Rows as of one structured form; `removed` ones stand before the `added` that came in their place, and where
         these are as many they share rows.
     """
+    part = pair.part
     snapshots = (part.before, part.after)
     tables = [bounded(_plain(table, each)) for table, each in zip(part.tables, snapshots, strict=True)]
     sides = [Graph(table, {}, providers_of(each), None) for table, each in zip(tables, snapshots, strict=True)]
     nodes = _merged(part, sides)
-    merged = Graph(_table(tables, nodes, changed), {}, providers_of(part.after), None)
-    return list(_Rows(sides, nodes, members, changed).of(outline(merged, fold=True)))
+    merged = Graph(_table(tables, nodes, pair.changed), {}, providers_of(part.after), None)
+    return list(_Rows(sides, nodes, pair).of(outline(merged, fold=True)))
 
 
 def _plain(table: NodeTable, snapshot: Snapshot) -> Table:
@@ -178,11 +175,12 @@ def _moved(value: Any, places: Mapping[int, int]) -> Any:
 class _Rows:
     """Makes rows of two sides out of the outline of both."""
 
-    def __init__(self, sides: Sequence[Graph], nodes: Sequence[_Node], members: Members, changed: Set[int]) -> None:
+    def __init__(self, sides: Sequence[Graph], nodes: Sequence[_Node], pair: Pair) -> None:
         self._sides = sides
         self._nodes = nodes
-        self._members = members
-        self._changed = changed
+        self._members = pair.members
+        self._changed = pair.changed
+        self._inner = Inner(pair, beside)
 
     def of(self, entries: Sequence[Entry]) -> Iterator[shapes.DifferenceRow]:
         """The rows; what is gone and what came in its place share rows."""
@@ -190,19 +188,31 @@ class _Rows:
             run = list(some)
             old = [entry for entry in run if self._kind_of(entry) == "removed"]
             new = [entry for entry in run if self._kind_of(entry) == "added"]
-            if old and new:
-                yield from self._exchanged(old, new)
-            else:
-                yield from map(self._row, run)
+            pairs = self._exchanged(old, new) if old and new else ((entry, entry) for entry in run)
+            for left, right in pairs:
+                yield self._row(right) if left is right and right else self._replaced(left, right)
+                yield from self._below(left, right)
+        yield from self._inner.left()
 
-    def _exchanged(self, old: Sequence[Entry], new: Sequence[Entry]) -> Iterator[shapes.DifferenceRow]:
+    def _below(self, old: Entry | None, new: Entry | None) -> Iterator[shapes.DifferenceRow]:
+        """The graphs that the nodes of a row take."""
+        entry = new or old
+        if entry is None or entry.kind != "node" or not self._inner:
+            return
+        ids: list[tuple[int | None, int | None]] = []
+        for each in (entry,) if old is new else (old, new):
+            nodes = [self._nodes[row.id] for row in each.rows] if each is not None else []
+            ids += [(node.before, node.after) for node in nodes]
+        yield from self._inner.below(ids, entry.depth + 1)
+
+    def _exchanged(self, old: Sequence[Entry], new: Sequence[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
         """What is gone beside what came in its place, rewrite by rewrite."""
         sides: dict[int | None, tuple[list[Entry], list[Entry]]] = {}
         for side, entries in enumerate((old, new)):
             for entry in entries:
                 sides.setdefault(self._rewrite_of(entry), ([], []))[side].append(entry)
         for pair in sides.values():
-            yield from (self._replaced(*each) for each in zip_longest(*pair))
+            yield from zip_longest(*pair)
 
     def _run(self, entry: Entry) -> object:
         """Equal for neighbours that may share rows: what is gone and what is new at one depth."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
 from cutaway.dump import Snapshot, schema
-from cutaway.dump.diff import Diff, Rewrite, diff
+from cutaway.dump.diff import Diff, Part, Rewrite, diff, match_nodes
+from cutaway.dump.diff.result import TIMES
+from cutaway.dump.schema import NodeTable
 from cutaway.errors import UsageError
 from cutaway.web.data import shapes
 from cutaway.web.data.beside import beside
+from cutaway.web.data.inside import Names, Pair
 from cutaway.web.data.process import Process
-from cutaway.web.data.words import cut
+from cutaway.web.data.words import NAME, cut
 
+_NUMBER = re.compile(r"\d+")
 MOST = 60_000
 """So many nodes do two graphs have together that are compared while somebody waits for it."""
 
@@ -50,6 +58,7 @@ def difference(before: Snapshot, after: Snapshot) -> shapes.Difference:
         )
     found = diff(before, after)
     part = found.parts[0]
+    rewrites, numbers = _numbered(found)
     places = [place for rewrite in found.rewrites for place in rewrite.places]
     changed = {(each.before, each.after) for place in places for each in place.changes}
     return shapes.Difference(
@@ -59,12 +68,12 @@ def difference(before: Snapshot, after: Snapshot) -> shapes.Difference:
         summary=cut(found.summary),
         ops_delta=found.ops_delta,
         sizes=list(found.sizes),
-        rewrites=[_rewrite(rewrite) for rewrite in found.rewrites],
+        rewrites=rewrites,
         kept={str(new): old for old, new in part.matching.pairs},
         removed=sorted(part.matching.only_before),
         added=sorted(part.matching.only_after),
         changed=sorted(changed),
-        rows=beside(part, _members(found), _changes(found)),
+        rows=beside(_pair(part, found, numbers)),
     )
 
 
@@ -73,14 +82,63 @@ def _side(snapshot: Snapshot) -> shapes.Side:
     return shapes.Side(snapshot.selector, snapshot.graph, snapshot.node_count, dump.run, dump.process)
 
 
-def _members(found: Diff) -> tuple[dict[int, int], dict[int, int]]:
+def _numbered(found: Diff) -> tuple[list[shapes.Rewrite], dict[int, int]]:
+    """The rewrites, those in graphs inside behind the others and the same in several of them once; and by `id` the
+    number of each."""
+    rewrites = [_rewrite(rewrite) for rewrite in found.rewrites]
+    numbers = {id(rewrite): number for number, rewrite in enumerate(found.rewrites)}
+    known: dict[object, int] = {}
+    waiting = list(reversed(found.inside))
+    while waiting:
+        each = waiting.pop()
+        waiting += reversed(each.diff.inside)
+        for rewrite in each.diff.rewrites:
+            place = (each.operator, *(_NUMBER.sub("#", name) for name in each.names))
+            key = (*place, rewrite.kind, rewrite.text, rewrite.cls, rewrite.types, rewrite.providers)
+            number = known.setdefault(key, len(rewrites))
+            if number == len(rewrites):
+                rewrites.append(_rewrite(rewrite))
+                rewrites[-1].places = []
+            else:
+                _join(rewrites[number], rewrite)
+            rewrites[number].graphs.append(cut(each.names[1], NAME))
+            numbers[id(rewrite)] = number
+    return rewrites, numbers
+
+
+def _join(one: shapes.Rewrite, other: Rewrite) -> None:
+    """Make one rewrite of the same in two graphs inside."""
+    one.count += other.count
+    one.often = f"{TIMES}{one.count}"
+    one.layers = list(dict.fromkeys([*one.layers, *other.layers]))
+
+
+def _pair(part: Part, found: Diff, numbers: Mapping[int, int]) -> Pair:
+    """Two graphs and how they differ, with what it takes to look at the graphs inside."""
+    held = {each.names: each.diff for each in found.inside}
+
+    def inside(names: Names) -> Pair:
+        known = held.get((names[0] or "", names[1] or ""))
+        if known is not None:
+            return _pair(known.parts[0], known, numbers)
+        empty = NodeTable(nodes=[])
+        old, new = (
+            table.graphs[name] if name is not None else empty for table, name in zip(part.tables, names, strict=True)
+        )
+        inner = replace(part, tables=(old, new), matching=match_nodes(old, new), recorded=False)
+        return _pair(inner, Diff((inner,), ()), numbers)
+
+    return Pair(part, _members(found, numbers), _changes(found), inside)
+
+
+def _members(found: Diff, numbers: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
     """Ids before, and ids after -> the rewrite that they are part of."""
     sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for number, rewrite in enumerate(found.rewrites):
+    for rewrite in found.rewrites:
         for place in rewrite.places:
             for ids, side in ((place.before, sides[0]), (place.after, sides[1])):
                 for each in ids:
-                    side.setdefault(each, number)
+                    side.setdefault(each, numbers[id(rewrite)])
     return sides
 
 
@@ -103,4 +161,5 @@ def _rewrite(rewrite: Rewrite) -> shapes.Rewrite:
         types=list(rewrite.types),
         absent=[shapes.AbsentLayers(list(each.layers), each.reason) for each in rewrite.absent],
         places=[shapes.RewritePlace(place.layer, list(place.before), list(place.after)) for place in rewrite.places],
+        graphs=[],
     )

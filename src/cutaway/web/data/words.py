@@ -24,7 +24,7 @@ def cut_or_none(text: str | None, most: int = LONGEST) -> str | None:
 
 
 def bounded(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A node table whose names are cut; the same object when none is long.
+    """A node table whose names are cut, in the graphs inside it too; the same object when none is long.
 
     What is written of a node holds the names of others: one name of a megabyte would be written a thousand times.
 
@@ -33,8 +33,11 @@ def bounded(table: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     nodes = table.get("nodes") or ()
     layers, sources = table.get("layers") or (), table.get("sources") or ()
+    inside = table.get("graphs") or {}
+    bounded_inside = {name: bounded(inner) for name, inner in inside.items()}
     is_long = (
-        any(len(node["name"]) > NAME or len(node.get("input") or "") > NAME for node in nodes)
+        any(bounded_inside[name] is not inner for name, inner in inside.items())
+        or any(len(node["name"]) > NAME or len(node.get("input") or "") > NAME for node in nodes)
         or any(len(layer) > NAME for path in layers for layer in path)
         or any(len(source.get("file") or "") > NAME for source in sources)
     )
@@ -45,6 +48,7 @@ def bounded(table: Mapping[str, Any]) -> Mapping[str, Any]:
         "nodes": [_bounded(node, ("name", "input")) for node in nodes],
         "layers": [[_layer(layer) for layer in path] for path in layers],
         "sources": [_bounded(source, ("file",)) for source in sources],
+        "graphs": bounded_inside,
     }
 
 

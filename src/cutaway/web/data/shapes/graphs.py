@@ -196,6 +196,7 @@ class Rewrite(Struct):
     types: list[tuple[str, str]]
     absent: list[AbsentLayers]
     places: list[RewritePlace]
+    graphs: list[str]
 
 
 class DifferenceRow(Struct):
