@@ -1,16 +1,14 @@
-"""What `cutaway ls` prints for people."""
+"""The long form of `cutaway ls`: every stage, pass and file, each in a line."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from cutaway.cli.ls_head import dump_remarks, head_lines, origin, recompile, remarks, some, title
 from cutaway.cli.output import Styled, aligned
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
-from cutaway.dump.fold import courses, fold_pieces, fold_ranges, fold_ranks
-from cutaway.explain.shapes import uncaptured
-from cutaway.record.layers.words import reason_line
+from cutaway.dump.fold import courses, fold_pieces, fold_ranges
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -26,101 +24,21 @@ def dump_lines(dump: Dump, wanted: frozenset[str] | None, everything: bool) -> I
         wanted: list only the steps with these selectors; None for all.
         everything: list what is usually only counted: idle passes and kernels.
     """
-    yield from _head(dump)
+    yield from head_lines(dump)
+    yield from dump_remarks(dump)
     for compilation in dump:
         if wanted is not None and not any(step.selector in wanted for step in compilation.steps):
             continue
         yield []
-        yield from _compilation_head(compilation)
+        yield title(compilation)
+        for text, style in (*recompile(compilation), *remarks(compilation), *origin(compilation)):
+            yield [(f"  {text}", style)]
         rows = _Rows(wanted, everything).of(compilation)
         columns = iter(aligned([list(HEAD), *(row for _, row in rows if isinstance(row, list))], right=(1, 3), most=72))
         yield [("  " + "  ".join(next(columns)), "dim")]
         for style, row in rows:
             text = "  ".join(next(columns)) if isinstance(row, list) else row
             yield [("  " + text.rstrip(), style)]
-
-
-def _head(dump: Dump) -> Iterator[list[Styled]]:
-    info = dump.info
-    versions = f" · cutaway {info.cutaway} · torch {info.torch} · python {info.python}" if info else ""
-    yield [(str(dump.path), "bold"), (versions, "dim")]
-    if info is not None and info.argv:
-        yield [(" ".join(info.argv), "dim")]
-    if len(dump.runs) > 1:
-        yield [(f"other runs: {_some([name for name in dump.runs if name != dump.run])} (choose with --run)", "")]
-    for same in fold_ranks(dump) if len(dump.processes) > 1 else ():
-        names = [same.shown, *same.others]
-        graphs = "the same graphs" if dump.process in names else "other graphs"
-        others = [name for name in names if name != dump.process]
-        if others:
-            yield [(f"{graphs}: {_some(others)} (choose with --rank)", "")]
-    for note in dump.notes:
-        yield [(f"note: {note}", "yellow")]
-    for error in dump.errors:
-        yield [(f"recording failed in {error.where}: {error.error}", "red")]
-    for each in uncaptured(dump):
-        what = " at ".join(filter(None, (each.function or "a function", each.place)))
-        words = "not compiled, runs eagerly" if each.skipped else "nothing to capture before a graph break"
-        yield [(f"{words}: ", "yellow"), (f"{what}: {each.at.reason}", "")]
-
-
-def _compilation_head(compilation: Compilation) -> Iterator[list[Styled]]:
-    started = compilation.started
-    facts: list[str] = []
-    where = ""
-    if started is not None:
-        where = f" ({started.file.rpartition('/')[2]}:{started.line})" if started.file else ""
-        function = "" if started.function == compilation.name else started.function or "?"
-        facts = [part for part in (f"{function}{where}".strip(), started.model) if part]
-    yield [
-        (compilation.name, "bold"),
-        ((" " if facts[:1] == [where.strip()] else ": ") + " · ".join(facts) if facts else "", ""),
-    ]
-    if started is not None and started.recompile:
-        reason = "; ".join(text.strip().split("\n")[0] for text in started.reason) or "reason not recorded"
-        yield [(f"  recompile {started.recompile}, because {reason}", "yellow")]
-    asked: dict[str, Counter[str]] = {}
-    for cache in compilation.caches:
-        if cache.kind != "recording":
-            asked.setdefault(cache.kind, Counter())[cache.result] += 1
-    for kind, results in asked.items():
-        yield [(f"  cache {kind}: {', '.join(f'{count} {result}' for result, count in results.items())}", "")]
-    yield from _served(compilation)
-    yield from _findings(compilation)
-    for error in compilation.errors:
-        yield [(f"  recording failed in {error.where}: {error.error}", "red")]
-    if compilation.failed:
-        yield [(f"  FAILED: {reason_line(compilation.failed)}", "red")]
-    if compilation.restarted_as:
-        yield [(f"  Dynamo gave this attempt up: {compilation.restarted_as} is what runs", "dim")]
-    if not compilation.finished:
-        yield [("  did not come to its end", "yellow")]
-
-
-def _findings(compilation: Compilation) -> Iterator[list[Styled]]:
-    """What somebody should look at."""
-    found: Counter[tuple[str, ...]] = Counter()
-    for metric in compilation.metrics:
-        if metric.kind == "finding" and metric.values.get("kind") == "provider":
-            found[tuple(str(metric.values.get(name)) for name in ("pass", "taken", "expected"))] += 1
-    for (name, taken, expected), count in found.items():
-        many = f" ({count} times)" if count > 1 else ""
-        yield [(f"  finding: {name} took provider {taken} where {expected} was expected{many}", "yellow")]
-
-
-def _served(compilation: Compilation) -> Iterator[list[Styled]]:
-    """What was read back because a cache served it, and what of that is missing."""
-    found: dict[tuple[str, ...], int] = {}
-    for cache in compilation.caches:
-        if cache.kind == "recording" and cache.result in ("load", "miss") and isinstance(cache.factors, dict):
-            said = [str(cache.factors.get(name, "?")) for name in ("run", "reason", "cure")]
-            found[cache.result, *said] = found.get((cache.result, *said), 0) + 1
-    for (result, run, reason, cure), count in found.items():
-        many = f" ({count} times)" if count > 1 else ""
-        if result == "load":
-            yield [(f"  not compiled now, but read back{many}: recorded by {run}", "")]
-        else:
-            yield [(f"  graphs are missing{many}: a cache served them, and {reason}. To see all, {cure}.", "yellow")]
 
 
 class _Rows:
@@ -139,19 +57,25 @@ class _Rows:
                 rows += self._piece(piece, [pieces[name] for name in same.others])
         return rows
 
-    def _piece(self, piece: Piece, others: Sequence[Piece]) -> list[Row]:
+    def _piece(self, piece: Piece, repeated: Sequence[Piece]) -> list[Row]:
         rows = self._steps([step for step in piece.steps if step.range is None])
         for same in fold_ranges(piece):
             inside = self._steps([step for step in piece.steps if step.range == same.shown])
-            if inside and same.others and not self._everything:
-                inside.append(("dim", f"  range {_some(same.others)}: the same (--all lists it)"))
+            others = [name for name in same.others if self._lists(piece, name)]
+            if inside and others and not self._everything:
+                inside.append(("dim", f"  range {some(others)}: the same (--all lists it)"))
             rows += inside
             for name in same.others if self._everything or not inside else ():
                 rows += self._steps([step for step in piece.steps if step.range == name])
-        if rows and others:
-            some = _some([other.name for other in others])
-            rows.insert(0, ("bold", f"{piece.name} {TIMES}{len(others) + 1}: {some} same as {piece.name}"))
-        return rows + self._repeated(piece, others, listed=self._everything or not rows)
+        if rows and repeated:
+            names = some([other.name for other in repeated])
+            rows.insert(0, ("bold", f"{piece.name} {TIMES}{len(repeated) + 1}: {names} same as {piece.name}"))
+        return rows + self._repeated(piece, repeated, listed=self._everything or not rows)
+
+    def _lists(self, piece: Piece, compile_range: str) -> bool:
+        """Whether any step of a range is among those to list."""
+        wanted = self._wanted
+        return wanted is None or any(step.selector in wanted for step in piece.steps if step.range == compile_range)
 
     def _repeated(self, piece: Piece, others: Sequence[Piece], listed: bool) -> list[Row]:
         """Pieces that repeat another: nothing to list, unless they were compiled by themselves."""
@@ -164,7 +88,7 @@ class _Rows:
             elif courses(other):
                 again.append(other.name)
         if again:
-            text = f"  {_some(again)}: compiled too, and the same (--all lists them)"
+            text = f"  {some(again)}: compiled too, and the same (--all lists them)"
             rows.insert(0, ("dim", text))
         return rows
 
@@ -178,13 +102,12 @@ class _Rows:
                 continue
             if not isinstance(step, (Snapshot, Code)) and step.selector in snapshots:
                 continue
-            listed = self._everything or self._wanted is not None
-            if not listed and not isinstance(step, (Snapshot, Code)) and not step.changed:
+            if not self._everything and not isinstance(step, (Snapshot, Code)) and not step.changed:
                 idle += 1
                 continue
             rows += _counted(idle, "pass", "changed nothing")
             idle = 0
-            if not listed and isinstance(step, Code) and step.kind == "kernel":
+            if not self._everything and isinstance(step, Code) and step.kind == "kernel":
                 kernels += 1
                 continue
             rows.append(_row(step, counts.get(step.selector, {})))
@@ -244,10 +167,3 @@ def _seen_from(here: str, other: str) -> str:
     if other.startswith(f"{folder}/"):
         return other.removeprefix(f"{folder}/")
     return other.removeprefix(here.partition("/")[0] + "/")
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    """Names as a list, cut short in the middle."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[: most - 1])}, … {names[-1]} ({len(names)})"

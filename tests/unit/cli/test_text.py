@@ -20,7 +20,7 @@ def test_help(cutaway: Any, command: str, snapshot: SnapshotAssertion) -> None:
     assert ran.out == snapshot
 
 
-@pytest.mark.parametrize("options", ["", "--all", "piece_02/range_8_8", "backbone.2"])
+@pytest.mark.parametrize("options", ["", "--all", "backbone", "piece_02/range_8_8", "range_8_8/NoOp", "backbone.2"])
 def test_ls(cutaway: Any, dump: str, options: str, snapshot: SnapshotAssertion) -> None:
     ran = cutaway("ls", dump, *options.split())
     assert (ran.code, ran.err) == (0, "")
@@ -49,7 +49,7 @@ def test_ls_of_repeated_pieces_that_were_compiled_by_themselves(cutaway: Any, tm
     # The first piece for one range only, so that the second went through the same.
     events = [event for event in manifest(tmp_path / "p") if event.get("range") != "8_8"]
     (tmp_path / "p" / "manifest.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    out = cutaway("ls", str(tmp_path / "p")).out
+    out = cutaway("ls", str(tmp_path / "p"), "backbone").out
     assert "piece_04: compiled too, and the same" in out
     assert "backbone/piece_06/range_1_4096/post_grad " in out
     assert "backbone/piece_04/range_1_4096/post_grad " not in out

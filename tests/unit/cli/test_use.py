@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 import textwrap
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from dump_maker import manifest
+from terminal import on_a_terminal
 
 import cutaway as package
 
@@ -130,7 +130,7 @@ def test_a_dump_cannot_drive_the_terminal(cutaway: Any, dump: str, process: Path
 
 
 def test_long_selectors_are_not_wrapped_in_a_pipe(dump: str) -> None:
-    ran = command("ls", dump, COLUMNS="40")
+    ran = command("ls", dump, "--all", COLUMNS="40")
     selector = "backbone/piece_02/range_1_4096/post_grad.2.VllmIRLoweringPass"
     assert any(line.strip().startswith(selector) and "\x1b" not in line for line in ran.stdout.splitlines())
 
@@ -170,26 +170,3 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
         check=True,
         env={**os.environ, **variables},
     )
-
-
-def on_a_terminal(*arguments: str) -> str:
-    """A command's output when standard output is a terminal."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "cutaway.cli", *arguments],
-        stdout=theirs,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
-    ) as child:
-        os.close(theirs)
-        parts = list[bytes]()
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            parts.append(part)
-    os.close(ours)
-    assert child.returncode == 0
-    return b"".join(parts).decode()

@@ -165,7 +165,7 @@ class TestPasses:
             line for line in plain.read("backbone/index.md").splitlines() if LOWERING in line and "· 2 low" in line
         ]
         assert "2 lowered" in row
-        listed = python("-m", "cutaway.cli", "ls", str(plain.folder.parents[1])).stdout
+        listed = python("-m", "cutaway.cli", "ls", str(plain.folder.parents[1]), "backbone").stdout
         (row,) = [line for line in listed.splitlines() if f"{LOWERING} " in line]
         assert re.search(r"· 2 lowered, ", row)
 
