@@ -184,7 +184,30 @@ export interface Graph {
   >;
   /** Paths of "fqn: class", outermost first. */
   layers: string[][];
-  sources: { file: string; line: number; function: string; code: string }[];
+  sources: SourceLine[];
+  nodes: GraphNode[];
+  /** The graphs inside of it, such as the branches of a `cond`, each behind the one that it is in. */
+  inside: InnerGraph[];
+}
+
+export interface SourceLine {
+  file: string;
+  line: number;
+  function: string;
+  code: string;
+}
+
+/** A graph inside of another: its nodes have ids of their own. */
+export interface InnerGraph {
+  name: string;
+  /** Index into `inside` of the graph around it; null: the graph itself. */
+  around: number | null;
+  /** Id of the node there that takes it first; null when none does. */
+  taken_by: number | null;
+  /** For each of its inputs, the id there of what comes in (null: a constant); empty when that is not known. */
+  operands: (number | null)[];
+  layers: string[][];
+  sources: SourceLine[];
   nodes: GraphNode[];
 }
 
@@ -201,6 +224,8 @@ export interface GraphNode {
   text: string;
   /** Ids that it reads, each once, in order. */
   inputs: number[];
+  /** Ids of nodes that wrote in place into what it reads, after that was made; only what is certain. */
+  after: number[];
   /** `f32[s72, 256]`, or empty. */
   type: string;
   dtype: string | null;

@@ -64,6 +64,7 @@ function fingerprint(layer: Layer, drawing: Drawing, tree: Tree): string {
       if (item.lost.has(input)) feed("-");
       if (item.gained.has(input)) feed("+");
     }
+    for (const write of item.writes) feed(`w${local.get(write) ?? ""}`);
   }
   return `${inside.length}.${a >>> 0}.${b >>> 0}`;
 }

@@ -41,6 +41,8 @@ export interface Bundle {
   /** How many of them were there only before, or only after. */
   removed: number;
   added: number;
+  /** How many of them say only that one thing reads what another wrote in place. */
+  writes: number;
 }
 
 export interface Visible {
@@ -152,6 +154,14 @@ function bundle(drawing: Drawing, hidden: Uint8Array, visible: Visible): void {
     else tucked.set(reader, new Set([input]));
   };
   const hubs = findHubs(drawing, hidden, visible);
+  const between = (from: number, to: number): Bundle | null => {
+    if (from < 0 || from === to) return null;
+    const key = from * width + to;
+    let one = found.get(key);
+    if (!one) found.set(key, (one = { from, to, count: 0, removed: 0, added: 0, writes: 0 }));
+    one.count++;
+    return one;
+  };
   for (const item of drawing.items) {
     const to = visible.of[item.index]!;
     if (to < 0) continue;
@@ -161,14 +171,14 @@ function bundle(drawing: Drawing, hidden: Uint8Array, visible: Visible): void {
         tuck(to, input);
         continue;
       }
-      const from = visible.of[input]!;
-      if (from < 0 || from === to) continue;
-      const key = from * width + to;
-      let one = found.get(key);
-      if (!one) found.set(key, (one = { from, to, count: 0, removed: 0, added: 0 }));
-      one.count++;
+      const one = between(visible.of[input]!, to);
+      if (!one) continue;
       if (item.lost.has(input) || item.change === "removed" || source.change === "removed") one.removed++;
       else if (item.gained.has(input) || item.change === "added" || source.change === "added") one.added++;
+    }
+    for (const write of item.writes) {
+      const one = between(visible.of[write]!, to);
+      if (one) one.writes++;
     }
   }
   visible.bundles = [...found.values()];

@@ -1,6 +1,7 @@
 // What is drawn: the nodes of one graph, or of two graphs merged into one picture.
 
-import type { Difference, Graph, GraphNode } from "../data/types";
+import type { Difference, Graph, GraphNode, SourceLine } from "../data/types";
+import { entriesOf, renamed } from "./inside";
 
 export type Change = "kept" | "added" | "removed" | "changed";
 export type Role = "call" | "input" | "weight" | "constant" | "size" | "output";
@@ -19,12 +20,16 @@ export interface Item {
   /** Of those, the ones read only before, and only after. */
   lost: ReadonlySet<number>;
   gained: ReadonlySet<number>;
+  /** Indices of items that wrote in place into what it reads. */
+  writes: number[];
   /** Paths of "fqn: class", outermost first. */
   path: readonly string[];
   /** The graph does not say which layer it belongs to: it stands where its neighbours stand. */
   unsure: boolean;
   /** `qwen3.py:40`, or empty. */
   source: string;
+  /** Of a graph inside of the one that is drawn: it has no id there. */
+  inner: boolean;
 }
 
 export interface Drawing {
@@ -33,24 +38,36 @@ export interface Drawing {
   /** Node id of the graph (after) -> index of the item; and of the graph before. */
   after: Map<number, number>;
   before: Map<number, number>;
+  /** How many graphs inside are not drawn: two graphs in one picture have none of theirs. */
+  undrawn: number;
 }
 
 const NONE: ReadonlySet<number> = new Set();
 const DEEPEST = 48;
 
-/** One graph as it is. */
+/** One graph as it is, with the graphs inside of it. */
 export function drawGraph(graph: Graph): Drawing {
-  const after = new Map<number, number>();
-  const items = graph.nodes.map((node, index) => {
-    after.set(node.id, index);
-    return blank(graph, node, index);
+  const entries = entriesOf(graph);
+  const places = new Map<number | null, Map<number, number>>([[null, new Map()]]);
+  entries.forEach(({ node, within }, index) => {
+    let ids = places.get(within);
+    if (!ids) places.set(within, (ids = new Map()));
+    ids.set(node.id, index);
   });
-  for (const item of items) {
-    item.after = item.node.id;
-    item.inputs = known(item.node.inputs, after);
-  }
+  const items = entries.map(({ node, within, path, source }, index) => {
+    if (within === null) return { ...blank(graph, node, index), after: node.id };
+    const item = itemOf(renamed(node, graph.inside[within]!.name), index, path, source);
+    const role = roleOf(node);
+    return { ...item, role: role === "weight" ? "input" : role, unsure: node.layer === null, inner: true };
+  });
+  entries.forEach(({ node, within, from }, index) => {
+    const ids = places.get(within)!;
+    const far = from.flatMap((one) => places.get(one.within)?.get(one.id) ?? []);
+    items[index]!.inputs = [...new Set([...known(node.inputs, ids), ...far])];
+    items[index]!.writes = known(node.after, ids);
+  });
   settle(items);
-  return { items, merged: false, after, before: new Map() };
+  return { items, merged: false, after: places.get(null)!, before: new Map(), undrawn: 0 };
 }
 
 /** Two graphs in one picture; what was removed stands where it stood. */
@@ -63,7 +80,13 @@ export function drawDifference(before: Graph, after: Graph, difference: Differen
     differ.add(is);
   }
   const order = interleave(before, after, pairs);
-  const drawing: Drawing = { items: [], merged: true, after: new Map(), before: new Map() };
+  const drawing: Drawing = {
+    items: [],
+    merged: true,
+    after: new Map(),
+    before: new Map(),
+    undrawn: Math.max(before.inside.length, after.inside.length),
+  };
   for (const { was, is } of order) {
     const index = drawing.items.length;
     const item = is ? blank(after, is, index) : blank(before, was!, index);
@@ -79,6 +102,7 @@ export function drawDifference(before: Graph, after: Graph, difference: Differen
     const old = new Set(was ? known(was.inputs, drawing.before) : []);
     const now = new Set(is ? known(is.inputs, drawing.after) : []);
     item.inputs = [...new Set([...now, ...old])];
+    item.writes = is ? known(is.after, drawing.after) : known(was!.after, drawing.before);
     if (was && is) {
       item.lost = new Set([...old].filter((i) => !now.has(i)));
       item.gained = new Set([...now].filter((i) => !old.has(i)));
@@ -118,6 +142,15 @@ function interleave(before: Graph, after: Graph, pairs: Map<number, number>): Pa
 function blank(graph: Graph, node: GraphNode, index: number): Item {
   const layer = node.layer === null ? undefined : graph.layers[node.layer];
   const source = node.source === null ? undefined : graph.sources[node.source];
+  return { ...itemOf(node, index, layer ?? [], source), unsure: layer === undefined };
+}
+
+function itemOf(
+  node: GraphNode,
+  index: number,
+  path: readonly string[],
+  source: SourceLine | undefined,
+): Item {
   return {
     index,
     node,
@@ -128,9 +161,11 @@ function blank(graph: Graph, node: GraphNode, index: number): Item {
     inputs: [],
     lost: NONE,
     gained: NONE,
-    path: layer ? layer.slice(0, DEEPEST) : [],
-    unsure: layer === undefined,
+    writes: [],
+    path: path.slice(0, DEEPEST),
+    unsure: false,
     source: source ? `${source.file.slice(source.file.lastIndexOf("/") + 1)}:${source.line}` : "",
+    inner: false,
   };
 }
 
@@ -163,7 +198,7 @@ function isSize(node: GraphNode): boolean {
 /** Gives a layer to those that have none: inputs and the output stand outside, weights with their first reader. */
 function settle(items: Item[]): void {
   let last: readonly string[] = [];
-  const calls = items.filter((item) => !isInput(item) && item.role !== "output");
+  const calls = items.filter((item) => !isInput(item) && item.role !== "output" && !item.inner);
   const opening = calls.find((item) => item.path.length > 0)?.path ?? [];
   for (const item of calls) {
     if (item.path.length === 0) item.path = last.length > 0 ? last : opening.slice(0, 1);
@@ -173,14 +208,14 @@ function settle(items: Item[]): void {
   for (const item of calls) {
     for (const input of item.inputs) {
       const weight = items[input]!;
-      if (!isInput(weight) || weight.role === "input" || placed.has(input)) continue;
+      if (!isInput(weight) || weight.inner || weight.role === "input" || placed.has(input)) continue;
       placed.add(input);
       weight.path = item.path;
       weight.unsure = false;
     }
   }
   for (const item of items) {
-    if (item.role !== "input" && item.role !== "output") continue;
+    if (item.inner || (item.role !== "input" && item.role !== "output")) continue;
     item.path = [];
     item.unsure = false;
   }

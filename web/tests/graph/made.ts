@@ -11,6 +11,7 @@ export interface Made {
   type?: string;
   input?: string;
   dtype?: string | null;
+  after?: number[];
 }
 
 export function graphOf(nodes: Made[], layers: string[][] = []): Graph {
@@ -29,6 +30,7 @@ export function graphOf(nodes: Made[], layers: string[][] = []): Graph {
         short,
         text: `${short}(…)`,
         inputs: made.inputs ?? [],
+        after: made.after ?? [],
         type: made.type ?? "f32[4]",
         dtype: made.dtype === undefined ? "float32" : made.dtype,
         shape: [4],
@@ -40,6 +42,7 @@ export function graphOf(nodes: Made[], layers: string[][] = []): Graph {
         bytes: 16,
       };
     }),
+    inside: [],
   };
 }
 

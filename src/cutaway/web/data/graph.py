@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cutaway.dump import Snapshot
+from cutaway.dump.diff.inside import graphs_taken
 from cutaway.dump.diff.result import op_name, providers_of
 from cutaway.dump.schema import Node, NodeTable, Output, Symbol
 from cutaway.errors import DumpError, SelectorError
@@ -14,6 +15,7 @@ from cutaway.record.layers.words import ITEM_SIZES
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
 from cutaway.web.data.words import NAME, bounded, cut, cut_or_none
+from cutaway.web.data.writes import reads_after_writes
 
 
 def graph(process: Process, fingerprint: str) -> shapes.Graph:
@@ -37,10 +39,62 @@ def graph(process: Process, fingerprint: str) -> shapes.Graph:
     return shapes.Graph(
         fingerprint=fingerprint,
         symbols={name: _symbol(symbol) for name, symbol in table.symbols.items()},
-        layers=[[cut(layer) for layer in path] for path in table.layers],
-        sources=[shapes.SourceLine(cut(s.file), s.line, cut(s.function), cut(s.code)) for s in table.sources],
-        nodes=[_node(node, table, rows, known) for node in table.nodes],
+        layers=_layers(table),
+        sources=_sources(table),
+        nodes=_nodes(table, rows, known),
+        inside=list(_inside(table, rows)),
     )
+
+
+def _layers(table: NodeTable) -> list[list[str]]:
+    return [[cut(layer) for layer in path] for path in table.layers]
+
+
+def _sources(table: NodeTable) -> list[shapes.SourceLine]:
+    return [shapes.SourceLine(cut(s.file), s.line, cut(s.function), cut(s.code)) for s in table.sources]
+
+
+def _nodes(table: NodeTable, rows: Graph, known: Mapping[str, str]) -> list[shapes.GraphNode]:
+    after = reads_after_writes(table)
+    return [_node(node, table, rows, known, after.get(node.id, [])) for node in table.nodes]
+
+
+def _inside(table: NodeTable, rows: Graph) -> Iterator[shapes.InnerGraph]:
+    """The graphs inside a graph, and those inside of them."""
+    waiting: list[tuple[int | None, NodeTable, Graph]] = [(None, table, rows)]
+    count = 0
+    while waiting:
+        around, outer, outer_rows = waiting.pop(0)
+        nodes = {node.id: node for node in outer.nodes}
+        taken: dict[str, Node] = {}
+        for node in outer.nodes:
+            for name in graphs_taken(node, nodes, outer):
+                taken.setdefault(name, node)
+        for name, inner in outer.graphs.items():
+            by = taken.get(name)
+            waiting.append((count, inner, outer_rows.graphs[name]))
+            count += 1
+            yield shapes.InnerGraph(
+                name=cut(name, NAME),
+                around=around,
+                taken_by=by.id if by is not None else None,
+                operands=_operands(by, inner) if by is not None else [],
+                layers=_layers(inner),
+                sources=_sources(inner),
+                nodes=_nodes(inner, outer_rows.graphs[name], {}),
+            )
+
+
+def _operands(node: Node, inner: NodeTable) -> list[int | None]:
+    """What comes in at the inputs of a graph that a node takes; empty for operators that are not known here."""
+    first = {"higher_order.cond": 3, "higher_order.while_loop": 2}.get(node.target)
+    values: list[Any] = []
+    for arg in node.args[first:] if first is not None else ():
+        values += arg.get("tuple", []) if isinstance(arg, dict) else arg if isinstance(arg, list) else []
+    if len(values) != sum(each.op == "placeholder" for each in inner.nodes):
+        return []
+    numbers = [value.get("node") if isinstance(value, dict) else None for value in values]
+    return [number if isinstance(number, int) else None for number in numbers]
 
 
 def owner_of(snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -58,7 +112,9 @@ def _symbol(symbol: Symbol) -> shapes.SymbolRange:
     return shapes.SymbolRange(symbol.min, symbol.max, symbol.hint, cut_or_none(symbol.source))
 
 
-def _node(node: Node, table: NodeTable, rows: Graph, providers: Mapping[str, str]) -> shapes.GraphNode:
+def _node(
+    node: Node, table: NodeTable, rows: Graph, providers: Mapping[str, str], after: list[int]
+) -> shapes.GraphNode:
     row = rows.rows[node.id]
     return shapes.GraphNode(
         id=node.id,
@@ -68,6 +124,7 @@ def _node(node: Node, table: NodeTable, rows: Graph, providers: Mapping[str, str
         short=cut(op_name(node.op, node.target)),
         text=written(rows, row),
         inputs=list(dict.fromkeys(row.refs)),
+        after=after,
         type=cut(row.type),
         dtype=node.dtype,
         shape=node.shape,

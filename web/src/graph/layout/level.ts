@@ -53,7 +53,15 @@ export interface Level {
   /** Index of the open layer in `shown`. */
   at: number;
   /** Ends are indices in `shown`, or TOP and BOTTOM; `value` is the index of what yields it. */
-  lines: { from: number; to: number; value: number; count: number; removed: number; added: number }[];
+  lines: {
+    from: number;
+    to: number;
+    value: number;
+    count: number;
+    removed: number;
+    added: number;
+    writes: number;
+  }[];
   inputs: number[];
   outputs: number[];
 }
@@ -71,7 +79,7 @@ export function levelsOf(visible: Visible): Map<number, Level> {
     const key = `${at} ${from} ${to} ${bundle.from}`;
     let one = merged.get(key);
     if (!one) {
-      one = { from, to, value: bundle.from, count: 0, removed: 0, added: 0 };
+      one = { from, to, value: bundle.from, count: 0, removed: 0, added: 0, writes: 0 };
       merged.set(key, one);
       levels.get(at)!.lines.push(one);
       if (from === TOP) remember(inputs, at, bundle.from);
@@ -80,6 +88,7 @@ export function levelsOf(visible: Visible): Map<number, Level> {
     one.count += bundle.count;
     one.removed += bundle.removed;
     one.added += bundle.added;
+    one.writes += bundle.writes;
   };
   const { shown } = visible;
   for (const bundle of visible.bundles) {

@@ -23,6 +23,8 @@ export interface Wire {
   value: number;
   count: number;
   change: "kept" | "added" | "removed" | "changed";
+  /** It carries no value: what it leads to reads what was written in place. */
+  writes: boolean;
   left: number;
   top: number;
   right: number;
@@ -86,7 +88,8 @@ export function place(
         points = leave(points, boxes[at]!, frame.outputs[level.outputs.indexOf(line.value)]!, edge);
       }
       const { from, to, value, count } = line;
-      wires.push({ points, from, to, level: at, value, count, change: changeOf(line), ...boundsOf(points) });
+      const kind = { change: changeOf(line), writes: line.writes === count };
+      wires.push({ points, from, to, level: at, value, count, ...kind, ...boundsOf(points) });
     });
   }
   const byKey = new Map(visible.shown.map((shown, at) => [shown.key, at]));

@@ -1,4 +1,5 @@
-// Lines between boxes: thick where several are bundled, with rounded corners where they are large enough to be seen.
+// Lines between boxes: thick where several are bundled, dashed where nothing but a write in place is between them, with
+// rounded corners where they are large enough to be seen.
 
 import type { Camera } from "../camera";
 import type { Scene, Wire } from "../layout/scene";
@@ -22,7 +23,8 @@ export function paintWires(
     if (wire.right < bounds.left || wire.left > bounds.right) continue;
     if (wire.bottom < bounds.top || wire.top > bounds.bottom) continue;
     if (wire.right - wire.left + wire.bottom - wire.top < least) continue;
-    const key = wire.change === "kept" ? (wire.count > 4 ? "3" : wire.count > 1 ? "2" : "1") : wire.change;
+    const thick = wire.count > 4 ? "3" : wire.count > 1 ? "2" : "1";
+    const key = wire.change !== "kept" ? wire.change : wire.writes ? "writes" : thick;
     const list = styles.get(key);
     if (list) list.push(wire);
     else styles.set(key, [wire]);
@@ -31,7 +33,7 @@ export function paintWires(
   for (const [key, wires] of styles) {
     const colour = key === "added" || key === "removed" || key === "changed" ? theme[key] : theme.wire;
     const width = key === "1" ? 1.2 : key === "2" ? 1.8 : key === "3" ? 2.6 : 1.6;
-    ctx.setLineDash(key === "removed" ? [5, 4] : []);
+    ctx.setLineDash(key === "removed" ? [5, 4] : key === "writes" ? [6, 5] : []);
     strokeWires(ctx, wires, camera.scale, colour, width);
     ctx.setLineDash([]);
     if (camera.scale > 0.4) arrows(ctx, scene, wires, colour);

@@ -79,6 +79,7 @@ class GraphNode(Struct):
     short: str
     text: str
     inputs: list[int]
+    after: list[int]
     type: str
     dtype: str | None
     shape: list[Size] | None
@@ -90,6 +91,18 @@ class GraphNode(Struct):
     bytes: int | None
 
 
+class InnerGraph(Struct):
+    """A graph inside of another."""
+
+    name: str
+    around: int | None
+    taken_by: int | None
+    operands: list[int | None]
+    layers: list[list[str]]
+    sources: list[SourceLine]
+    nodes: list[GraphNode]
+
+
 class Graph(Struct):
     """A graph, whatever snapshots have it."""
 
@@ -98,6 +111,7 @@ class Graph(Struct):
     layers: list[list[str]]
     sources: list[SourceLine]
     nodes: list[GraphNode]
+    inside: list[InnerGraph]
 
 
 class Snapshot(Struct):
