@@ -50,13 +50,13 @@ EVERYWHERE = Place()
 
 @dataclass(frozen=True)
 class Errand:
-    """A replay to make within the process, where an operator or a lowering may be another than in a fresh one.
+    """What to do within the process, where an operator or a lowering may be another than in a fresh one.
 
     Attributes:
-        place: the piece in a range; the first call of it that is compared runs the errand.
-        job: a file with what to replay (`cutaway.replay.job.Job`).
-        request: a file with what a reproducer is to be made of, if that parts (`reproducer.job.Request`); empty for
-            none.
+        place: the piece in a range; its first call that is compared, or that runs as its eager graph, does the errand.
+        job: a file with what to replay (`cutaway.replay.job.Job`); empty where its code ends the process.
+        request: a file with what a reproducer is to be made of (`reproducer.job.Request`), if the replay parts; empty
+            for none.
     """
 
     place: Place
@@ -100,6 +100,8 @@ class Switches:
         eager: pieces that run as their eager graph.
         compare: pieces that are compared with their eager graph, at each call, on the real inputs; they are watched for
             what they overwrite and for what they are passed, too.
+        restored: pieces that are passed what the split graph says, whatever the stitching code passes; the caller, of
+            what is returned to it, has an empty name.
         compare_calls: so many calls of a piece in a range are compared; all others run as they are.
         keep: calls whose inputs are kept, whatever becomes of them.
         keep_inputs: bytes of inputs that are kept of a piece that does not compute what its eager graph does.
@@ -115,6 +117,7 @@ class Switches:
 
     eager: tuple[Place, ...] = ()
     compare: tuple[Place, ...] = ()
+    restored: tuple[Place, ...] = ()
     compare_calls: int = 64
     keep: tuple[Keep, ...] = ()
     keep_inputs: int = 1 << 30
@@ -136,7 +139,7 @@ class Switches:
     @property
     def looks_at_pieces(self) -> bool:
         """Whether pieces are run another way, or watched."""
-        asked = (self.eager, self.compare, self.fresh, self.errands, self.times, self.edits, self.keep)
+        asked = (self.eager, self.compare, self.restored, self.fresh, self.errands, self.times, self.edits, self.keep)
         return any(asked)
 
     @property
@@ -162,7 +165,7 @@ class Switches:
         """
         try:
             found: dict[str, Any] = dict(json.loads(text))
-            for name in ("eager", "compare", "fresh", "times"):
+            for name in ("eager", "compare", "restored", "fresh", "times"):
                 if name in found:
                     found[name] = tuple(Place(**one) for one in found[name])
             if "errands" in found:

@@ -82,6 +82,7 @@ from cutaway.torch_internals.functional import (
 )
 from cutaway.torch_internals.inductor import (
     cause_of,
+    compile_in_this_thread,
     custom_graph_pass,
     default_of,
     deserialize_artifact,
@@ -257,6 +258,7 @@ __all__ = [
     "capture_print_readable",
     "captured_function",
     "cause_of",
+    "compile_in_this_thread",
     "compile_lock",
     "compiled_fx_graph",
     "copied_fields",

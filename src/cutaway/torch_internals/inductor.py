@@ -190,6 +190,16 @@ def without_inductor_caches() -> Generator[None]:
         yield
 
 
+def compile_in_this_thread() -> None:
+    """From now on Inductor compiles in the thread that asks (``compile_threads`` of its settings).
+
+    For a copy of a process (``os.fork``): torch/_inductor/async_compile.py keeps a pool, and no thread of it is copied.
+    """
+    import torch._inductor.config  # noqa: PLC0415  (Inductor's settings import much)
+
+    torch._inductor.config.compile_threads = 1
+
+
 def patch_torch_compile(around: Callable[..., Any]) -> Callable[[], None]:
     """Let ``torch.compile``'s backend go to ``around(original, wrapper, graph, inputs, **patches)``; returns the undo.
 

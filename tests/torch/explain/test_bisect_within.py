@@ -142,6 +142,24 @@ def test_arguments_the_wrong_way_round(tmp_path: Path) -> None:
     assert told(events, "passed")[0]["given"] == "getitem_1"
 
 
+def test_what_the_split_graph_says_is_passed_where_that_is_asked_for(tmp_path: Path) -> None:
+    _, right = run(tmp_path / "right")
+    _, swapped = run(tmp_path / "swapped", swap=True)
+    assert not torch.equal(swapped[0], right[0])
+    _, restored = run(tmp_path / "restored", swap=True, asked=Switches(restored=(Place("piece_02"),)))
+    assert torch.equal(restored[0], right[0])
+    _, another = run(tmp_path / "another", swap=True, asked=Switches(restored=(Place("piece_00"),)))
+    assert torch.allclose(another[0], swapped[0], equal_nan=True)
+
+
+def test_what_the_caller_is_to_get_is_restored_as_well(tmp_path: Path) -> None:
+    forward = Forward(split(), Eye(Switches(restored=(Place(""),)), Journal(tmp_path)))
+    last = forward.piece("piece_02", lambda args: "1_8", Join().forward)
+    x = torch.arange(4.0) + 1
+    (found,) = forward.whole(lambda x, w: (last(x, w), x)[1:])(x, -x)
+    assert torch.equal(found, torch.sqrt(2 * x))
+
+
 def test_nan_of_numbers_is_named_by_its_node(tmp_path: Path) -> None:
     events, _ = run(tmp_path, w=1.0)
     (event,) = told(events, "nan")

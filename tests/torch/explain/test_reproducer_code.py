@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 from torch import fx
+from torch._inductor.ir import FallbackKernel
 
 from cutaway.errors import ReplayError
 from cutaway.explain.reproducer import run_reproducer
 from cutaway.explain.reproducer.against import code_for, wrong_result
 from cutaway.explain.reproducer.code import Code
+from cutaway.explain.reproducer.forked import ends_process
 from cutaway.explain.reproducer.make import CODE_ALONE
 from cutaway.explain.reproducer.program import Program
 from cutaway.explain.reproducer.shrink import Shrinker
@@ -106,6 +111,56 @@ class TestGeneratedCode:
     def test_text_without_a_function_call_is_refused(self) -> None:
         with pytest.raises(ReplayError, match="has no function call"):
             Code("kernel = 1\n", (), ()).section()
+
+
+CRASHES = "import ctypes; ctypes.string_at(64)"
+
+
+def plant_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Inductor generates in this process for a sort reads where there is no memory."""
+    right = FallbackKernel.codegen
+
+    def codegen(self: FallbackKernel, wrapper: Any) -> None:
+        if "sort" in str(self.op_overload):
+            wrapper.writeline(CRASHES)
+        right(self, wrapper)
+
+    monkeypatch.setattr(FallbackKernel, "codegen", codegen)
+
+
+class TestCrashes:
+    def test_a_graph_whose_code_ends_its_process_is_cut_down(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def forward(x: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            ordered = operator.getitem(aten.sort.default(aten.mm.default(x, w)), 0)
+            return aten.mm.default(x, w), aten.mm.default(ordered, w)
+
+        given = {"x": torch.randn(2, 2), "w": torch.randn(2, 2)}
+        program = Program("crash", (traced(forward),), given)
+        assert not program.shows()  # what torch itself generates is right
+        path = tmp_path / "reproducer.py"
+        plant_a_crash(monkeypatch)
+        assert program.shows()
+        small = Shrinker(program, 120).run([None])
+        assert small.graphs[0].find_nodes(op="call_function", target=aten.sort.default)
+        assert small.size == 2  # the sort, and the one of its results that is used
+        code = code_for(small)
+        assert code is not None
+        assert CRASHES in code.text
+        write(small, path, [], [], True, code)
+        ended, said = run_reproducer(path, 120.0, CODE_ALONE)
+        assert ended == 1, said
+        assert said.rstrip().endswith("as it was generated: it ended with SIGSEGV")
+
+    def test_only_a_signal_ends_a_copy_of_the_process(self) -> None:
+        def fails() -> None:
+            raise ValueError
+
+        assert ends_process(os.abort)
+        assert not ends_process(fails)
+        assert not ends_process(lambda: torch.ones(1000, 1000) @ torch.ones(1000, 1000))
+        assert not ends_process(lambda: time.sleep(60), limit=0.1)
 
 
 class TestOverwriting:

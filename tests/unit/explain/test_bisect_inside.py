@@ -114,12 +114,25 @@ def test_what_comes_first_is_the_cause(tmp_path: Path) -> None:
     assert "piece_04" in found.evidence[0]
 
 
-def test_a_swapped_argument(tmp_path: Path) -> None:
-    event = {"event": "passed", "piece": "piece_04", "position": 1, "expected": "q", "given": "k", "argument": "arg1"}
-    found = look(WrittenTrial(tmp_path, always(event)))
-    assert (found.kind, found.piece, found.node) == ("arguments", "piece_04", "arg1")
-    assert "q" in found.evidence[0]
-    assert "k" in found.evidence[0]
+SWAPPED = [
+    {"event": "passed", "piece": piece, "position": 1, "expected": "q", "given": "k", "argument": "arg1"}
+    for piece in ("piece_04", "")
+]
+
+
+def test_swapped_arguments_are_confirmed_by_passing_what_the_split_graph_says(tmp_path: Path) -> None:
+    trial = WrittenTrial(tmp_path, unless(lambda setting: bool(setting.switches.restored), *SWAPPED))
+    found = look(trial)
+    assert (found.kind, found.piece, found.node, found.confidence) == ("arguments", "piece_04", "arg1", "confirmed")
+    assert found.evidence[0] == "the split graph passes q to piece_04 at place 1, and it is given k"
+    assert found.evidence[1] == "with piece_04 and the caller passed what the split graph says, the fault is gone"
+    assert trial.settings[1].switches.restored == (Place("piece_04"), Place(""))
+
+
+def test_swapped_arguments_without_which_the_fault_stays_are_not_confirmed(tmp_path: Path) -> None:
+    found = look(WrittenTrial(tmp_path, always(*SWAPPED)))
+    assert (found.kind, found.confidence) == ("arguments", "likely")
+    assert found.evidence[1].endswith("the fault is still there")
 
 
 def test_a_stale_artifact(tmp_path: Path) -> None:

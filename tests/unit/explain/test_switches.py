@@ -18,6 +18,7 @@ switches = st.builds(
     Switches,
     eager=several,
     compare=several,
+    restored=several,
     compare_calls=st.integers(0, 99),
     fresh=several,
     errands=st.lists(st.builds(Errand, places, words, words), max_size=2).map(tuple),

@@ -7,18 +7,16 @@ from dataclasses import replace
 import msgspec
 
 from cutaway.errors import CutawayError, ReplayError
+from cutaway.explain.bisect.errand import run_errand
 from cutaway.explain.bisect.finding import Finding, listed
-from cutaway.explain.bisect.reproduced import generated_by, reproduced, request_for, with_file
+from cutaway.explain.bisect.reproduced import Shown, generated_by, reproduced, request_for, with_file
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.stages import Stages
 from cutaway.explain.bisect.trials import REPLAY, Trials
 from cutaway.explain.reproducer import Made, checked
-from cutaway.explain.switches import Errand, Place, Switches
+from cutaway.explain.switches import Place, Switches
 from cutaway.replay.job import Answer
 from cutaway.replay.result import Replayed
-
-_MOST = 20.0
-"""Seconds that a graph is made smaller for within the engine's process: each smaller one is compiled."""
 
 FRESH, HERE = "in a process of its own", "in the process of the engine, not in a fresh one"
 
@@ -54,9 +52,10 @@ def wrong_code(trials: Trials, finding: Finding, stages: Stages, event: Event, s
     trials.progress.end("it parts", True)
     found = _placed(finding.with_evidence(f"the last graph, compiled {where}, computes something else"), stages, wrong)
     if where == FRESH:
-        return reproduced(trials, found, "compiled", stages, [stages.last], [found.node])
+        return reproduced(trials, found, Shown("compiled", stages, [stages.last], [found.node]))
     try:
-        return with_file(found, checked(made or Made(why="the process ended before one was made")))
+        made = checked(made or Made(why="the process ended before one was made"))
+        return with_file(found, made, Shown("compiled", stages, [stages.last]))
     except ReplayError:
         return _as_it_ran(trials, found, stages, event, seen)
 
@@ -74,7 +73,7 @@ def _placed(finding: Finding, stages: Stages, wrong: Replayed) -> Finding:
 def _as_it_ran(trials: Trials, finding: Finding, stages: Stages, event: Event, seen: Seen) -> Finding:
     """With the code of the whole piece, as it ran, against its graph."""
     code = generated_by(stages, seen, event)
-    return reproduced(trials, finding, "code", stages, [stages.captured], code=code)
+    return reproduced(trials, finding, Shown("code", stages, [stages.captured], code=code))
 
 
 def _errand(trials: Trials, finding: Finding, stages: Stages, event: Event) -> tuple[Replayed | None, Made | None]:
@@ -83,18 +82,10 @@ def _errand(trials: Trials, finding: Finding, stages: Stages, event: Event) -> t
     Where that parts, it is made smaller there, too.
     """
     job = stages.errand()
-    name = f"{event['piece']}_{event['range'] or 'all'}"
-    path, asked = (stages.dump.path / f"{kind}_{name}.json" for kind in ("errand", "request"))
-    path.write_bytes(msgspec.json.encode(job))
-    request = request_for(trials, finding, "compiled", stages, [stages.last])
-    request.seconds = min(request.seconds, _MOST)
-    asked.write_bytes(msgspec.json.encode(request))
+    request = request_for(trials, finding, Shown("compiled", stages, [stages.last]))
     place = Place(event["piece"], event["range"])
-    switches = Switches(compare=(place,), errands=(Errand(place, str(path), str(asked)),))
-    observation = trials.observe(f"the last graph of {place} compiled by itself, in the engine's process", switches)
-    for one in (path, asked):
-        one.unlink(missing_ok=True)
-    seen = Seen.of(observation.folder)
+    step = f"the last graph of {place} compiled by itself, in the engine's process"
+    seen = run_errand(trials, place, step, Switches(compare=(place,)), request, job)
     done, made = seen.first("errand"), seen.first("made")
     if done is None:
         raise ReplayError("the engine's process ended before it had compiled the graph")

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from cutaway.dump.lineage.calls import Calls
 from cutaway.dump.reader import Dump
-from cutaway.dump.schema import Node, NodeTable
-from cutaway.errors import CutawayError
+from cutaway.errors import ReplayError
+from cutaway.explain.bisect.errand import run_errand
 from cutaway.explain.bisect.finding import Finding
-from cutaway.explain.bisect.reproduced import generated_by, reproduced
+from cutaway.explain.bisect.reproduced import (
+    Shown,
+    generated_by,
+    out_of_stages,
+    reproduced,
+    request_for,
+    with_file,
+)
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.stages import Stages
 from cutaway.explain.bisect.trials import Trials
+from cutaway.explain.reproducer import Made, checked
 from cutaway.explain.switches import Keep, Place, Switches
 from cutaway.explain.trial import Observation
-from cutaway.replay.subject import NodeRef
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _CALLED = re.compile(
@@ -49,14 +59,27 @@ def crashed(trials: Trials, observation: Observation, seen: Seen, dump: Dump | N
     switches = Switches(eager=(Place(found.piece),), keep=(keep,))
     found, without = trials.without(found, switches, f"with {found.piece} run eagerly")
     kept = Seen.of(without.folder).first("kept") if without is not None else None
-    if observation.outcome != "crash" or found.confidence != "confirmed" or kept is None or dump is None:
+    if observation.outcome != "crash" or found.confidence != "confirmed" or kept is None:
         return found
-    try:
-        stages = Stages(dump, kept, least=1)
-    except CutawayError as error:
-        return found.without(f"a reproducer: {error}")
+    return out_of_stages(found, dump, kept, lambda stages: _with_file(trials, found, stages, seen, kept))
+
+
+def _with_file(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kept: Event) -> Finding:
+    """With the smallest graph whose code crashes, as it is compiled in a fresh process, or in the engine's; or else
+    with the code that ran, and the whole graph."""
+    last = Shown("crash", stages, [stages.last], [finding.node])
+    found = reproduced(trials, finding, last)
+    if found.reproducer is not None:
+        return found
+    if trials.budget.allows(trials.took):
+        place = Place(kept["piece"], kept["range"])
+        step = f"the last graph of {place} made smaller, in the engine's process"
+        told = run_errand(trials, place, step, Switches(eager=(place,)), request_for(trials, finding, last))
+        made = told.first("made")
+        with suppress(ReplayError):
+            return with_file(finding, checked(msgspec.convert(made["made"] if made else {}, Made)), last)
     code = generated_by(stages, seen, kept)
-    return reproduced(trials, found, "crash", stages, [stages.captured], code=code)
+    return reproduced(trials, finding, Shown("crash", stages, [stages.captured], code=code))
 
 
 def crash(part: str, observation: Observation, seen: Seen, dump: Dump | None) -> Finding:
@@ -120,14 +143,8 @@ def _other_than_announced(finding: Finding, op: str, dump: Dump | None) -> Findi
             table = snapshot.table
             nodes = [node for node in table.nodes if _plain_op(node.target) == _plain_op(op)]
             if len(nodes) == 1:
-                return _at_node(finding, table, nodes[0])
+                return finding.at_table(table, nodes[0])
     return finding
-
-
-def _at_node(finding: Finding, table: NodeTable, node: Node) -> Finding:
-    path = table.layer(node)
-    line = f"{node.name} = {node.target}"
-    return finding.at_node(NodeRef(node.name, line, "", path[-1] if path else None, table.source(node)))
 
 
 def _plain_op(target: str) -> str:

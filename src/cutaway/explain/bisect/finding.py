@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cutaway.dump.schema import Node, NodeTable
 from cutaway.replay.subject import NodeRef
 
 Kind = Literal[
@@ -73,6 +74,20 @@ class Finding:
     unknown: tuple[str, ...] = ()
     reproducer: Path | None = None
 
+    @classmethod
+    def of_call(cls, part: str, kind: Kind, event: Mapping[str, Any], *evidence: str, **facts: Any) -> Finding:
+        """What the hands told of a call of a piece: seen, and not confirmed yet.
+
+        Args:
+            part: the rung of the ladder at which the fault goes.
+            kind: what is wrong.
+            event: what they told.
+            evidence: what was seen, one sentence each.
+            facts: further fields.
+        """
+        piece, span = event["piece"] or None, event.get("range") or None
+        return cls(part, kind, piece, span, confidence="likely", evidence=evidence, **facts)
+
     def with_evidence(self, *sentences: str) -> Finding:
         """The same, with more to show for it."""
         return replace(self, evidence=(*self.evidence, *sentences))
@@ -86,6 +101,12 @@ class Finding:
         if node is None:
             return self
         return replace(self, node=node.name, code=node.line or None, layer=node.layer, source=source_of(node))
+
+    def at_table(self, table: NodeTable, node: Node) -> Finding:
+        """The same, at a node of a graph that was recorded."""
+        path = table.layer(node)
+        line = f"{node.name} = {node.target}"
+        return self.at_node(NodeRef(node.name, line, "", path[-1] if path else None, table.source(node)))
 
     @property
     def place(self) -> str:

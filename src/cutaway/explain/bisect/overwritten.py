@@ -8,7 +8,7 @@ from cutaway.dump.reader import Dump
 from cutaway.errors import CutawayError
 from cutaway.explain.bisect.finding import Finding, listed
 from cutaway.explain.bisect.recorded import which_pass
-from cutaway.explain.bisect.reproduced import generated_by, reproduced
+from cutaway.explain.bisect.reproduced import Shown, generated_by, reproduced
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.stages import Stage, Stages
 from cutaway.explain.bisect.trials import REPLAY, Trials
@@ -25,17 +25,13 @@ def overwritten(trials: Trials, event: Event, seen: Seen, dump: Dump | None) -> 
         dump: of the trial.
     """
     places = seen.places("overwrote")
-    finding = Finding(
+    told = f"{event['piece']} writes to {event['value']}, which {listed(event['used_by'])} reads after it"
+    finding = Finding.of_call(
         trials.part,
         "overwritten",
-        event["piece"],
-        event["range"] or None,
+        event,
+        f"{told}; its eager graph leaves it as it is",
         node=event.get("argument"),
-        confidence="likely",
-        evidence=(
-            f"{event['piece']} writes to {event['value']}, which {listed(event['used_by'])} "
-            "reads after it; its eager graph leaves it as it is",
-        ),
         others=tuple(str(one) for one in places if one != Place(event["piece"], event["range"])),
     )
     stages, stage, why = _stage(trials, finding, event, dump)
@@ -52,8 +48,9 @@ def overwritten(trials: Trials, event: Event, seen: Seen, dump: Dump | None) -> 
     if stages is None:
         return found.without(f"a reproducer: {why}")
     if stage is not None:
-        return reproduced(trials, found, "overwritten", stages, [stage.before, stage.snapshot])
-    return reproduced(trials, found, "code", stages, [stages.captured], code=generated_by(stages, seen, event))
+        return reproduced(trials, found, Shown("overwritten", stages, [stage.before, stage.snapshot]))
+    code = generated_by(stages, seen, event)
+    return reproduced(trials, found, Shown("code", stages, [stages.captured], code=code))
 
 
 def _stage(

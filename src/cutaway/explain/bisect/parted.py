@@ -10,7 +10,7 @@ from cutaway.explain.bisect.at_stage import at_stage
 from cutaway.explain.bisect.code import wrong_code
 from cutaway.explain.bisect.finding import Finding, listed
 from cutaway.explain.bisect.recorded import which_pass
-from cutaway.explain.bisect.reproduced import generated_by, reproduced
+from cutaway.explain.bisect.reproduced import Shown, generated_by, out_of_stages, reproduced
 from cutaway.explain.bisect.seen import Event, Seen
 from cutaway.explain.bisect.stages import Stages
 from cutaway.explain.bisect.trials import REPLAY, Trials
@@ -28,15 +28,7 @@ def parted(trials: Trials, event: Event, seen: Seen, dump: Dump | None) -> Findi
     """
     place = Place(event["piece"], event["range"])
     others = [str(one) for one in seen.places("parted") if one != place]
-    finding = Finding(
-        trials.part,
-        "numbers",
-        event["piece"],
-        event["range"] or None,
-        evidence=tuple(_errors(event)),
-        others=tuple(others),
-        confidence="likely",
-    )
+    finding = Finding.of_call(trials.part, "numbers", event, *_errors(event), others=tuple(others))
     fresh = next((one for one in seen.all("fresh") if Place(one["piece"], one["range"]) == place), None)
     if fresh is not None and fresh.get("is_apart") is False:
         return _stale(trials, _with_factor(finding, fresh), event, seen, dump)
@@ -54,18 +46,16 @@ def _stale(trials: Trials, finding: Finding, event: Event, seen: Seen, dump: Dum
     """What a cache gave is wrong, and what is compiled now is not."""
     told = f"{finding.place} compiled anew, with no cache, computes what its eager graph does"
     finding = replace(finding, kind="stale artifact", confidence="confirmed").with_evidence(told)
-    if dump is None:
-        return finding
-    try:
-        stages = Stages(dump, event, least=1)
-    except CutawayError as error:
-        return finding.without(f"a reproducer: {error}")
-    code = generated_by(stages, seen, event)
-    # What was compiled anew is right, up to its last graph; that one needs no operator of an engine's.
-    found = reproduced(trials, finding, "code", stages, [stages.last], code=code)
-    if found.reproducer is None and stages.last is not stages.captured:
-        found = reproduced(trials, finding, "code", stages, [stages.captured], code=code)
-    return found
+
+    def make(stages: Stages) -> Finding:
+        code = generated_by(stages, seen, event)
+        # What was compiled anew is right, up to its last graph; that one needs no operator of an engine's.
+        found = reproduced(trials, finding, Shown("code", stages, [stages.last], code=code))
+        if found.reproducer is None and stages.last is not stages.captured:
+            found = reproduced(trials, finding, Shown("code", stages, [stages.captured], code=code))
+        return found
+
+    return out_of_stages(finding, dump, event, make)
 
 
 def _with_factor(finding: Finding, fresh: Event) -> Finding:
@@ -100,7 +90,8 @@ def _stages(trials: Trials, finding: Finding, dump: Dump, event: Event, seen: Se
     trials.progress.end(f"{stage.snapshot.selector} is the first that is wrong", True)
     spot = stage.spot
     nodes = [one.name if one is not None else None for one in ((spot.before, spot.after) if spot else ())]
-    return reproduced(trials, at_stage(finding, stage), "pair", stages, [stage.before, stage.snapshot], nodes)
+    shown = Shown("pair", stages, [stage.before, stage.snapshot], nodes)
+    return reproduced(trials, at_stage(finding, stage), shown)
 
 
 def _confirmed(trials: Trials, finding: Finding, seen: Seen) -> Finding:

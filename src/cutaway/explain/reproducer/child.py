@@ -45,7 +45,9 @@ def make(request: Request) -> Made:
         return Made(nodes_before=before, why="the whole graph, run by itself with the same inputs, does not show it")
     shrinker = Shrinker(program, request.seconds)
     small = shrinker.run(nodes)
-    code = code_for(small) if request.fault == "compiled" else None
+    code = code_for(small) if request.fault in ("compiled", "crash") else None
+    if request.fault == "crash" and code is None:
+        return Made(nodes_before=before, why="Inductor's code for the smaller graph is no Python")
     _write(request, small, before, shrinker.is_seeded, code)
     return _made(request, small, before, shrinker.is_seeded, code, shrinker.tries)
 
@@ -94,6 +96,7 @@ def _made(
         path=request.output,
         nodes=program.size,
         nodes_before=before,
+        names=[node.name for graph in program.graphs for node in graph.nodes if node.op.startswith("call")],
         elements=sum(value.numel() for value in used.values() if hasattr(value, "numel")),
         is_seeded=is_seeded,
         tries=tries,

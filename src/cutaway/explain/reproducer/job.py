@@ -70,6 +70,7 @@ class Made(Struct, kw_only=True):
     Attributes:
         path: the file; empty when there is none.
         nodes: how many nodes its graphs have, and had.
+        names: of those that they have.
         elements: how many numbers its inputs hold.
         is_seeded: whether seeded inputs show the fault.
         tries: how many smaller graphs were tried.
@@ -80,6 +81,7 @@ class Made(Struct, kw_only=True):
     path: str = ""
     nodes: int = 0
     nodes_before: int = 0
+    names: list[str] = []
     elements: int = 0
     is_seeded: bool = False
     tries: int = 0

@@ -11,6 +11,7 @@ from torch import fx
 from torch.fx.node import map_arg
 
 from cutaway import torch_internals
+from cutaway.explain.reproducer.forked import ends_process
 from cutaway.explain.reproducer.job import Fault
 from cutaway.explain.within.reference import has_nan
 from cutaway.replay.compare import compare
@@ -60,13 +61,18 @@ class Program:
         if self.fault == "overwritten":
             _, given = run_graph(self.graphs[1], self.inputs)
             return bool(self._changed(given) - self._changed(left))
+        if self.fault == "crash":
+            return ends_process(self._run_compiled)
         if has_nan(first):
             return False  # it compares with everything
         if self.fault == "pair":
             second, given = run_graph(self.graphs[1], self.inputs)
         else:
-            second, given = run_graph(self.graphs[0], self.inputs, compiled)
+            second, given = self._run_compiled()
         return differ(first, second) or differ(list(left.values()), [given.get(name) for name in left])
+
+    def _run_compiled(self) -> tuple[list[Any], dict[str, Any]]:
+        return run_graph(self.graphs[0], self.inputs, compiled)
 
     def _changed(self, given: Mapping[str, Any]) -> set[str]:
         """The inputs that are not what they were; by their bits, so that a NaN is itself."""

@@ -56,6 +56,8 @@ class Shrinker:
         if len(self.program.graphs) == 2:
             self._cut_where_equal()
         self._cut_by_distance()
+        if self.program.fault == "crash":
+            self._earlier_results()
         self._cut_one_by_one()
         self._smaller_sizes()
         self._seeded()
@@ -86,6 +88,17 @@ class Shrinker:
         for place in range(len(results[0])):
             if self._with_ends([[one[place]] for one in results]):
                 return
+
+    def _earlier_results(self) -> None:
+        """What a result is computed of in its place, again and again: where a process ends no value tells the place."""
+        while any(self._with_ends([[one]]) for end in _results(self.program.graphs[0]) for one in self._before(end)):
+            pass
+
+    def _before(self, node: fx.Node) -> list[fx.Node]:
+        """The nodes with a tensor that a node is computed of."""
+        known = [one for one in node.all_input_nodes if one.op.startswith("call")]
+        tensors = [one for one in known if isinstance(self.values[0].get(one.name), torch.Tensor)]
+        return tensors or [other for one in known for other in self._before(one)]
 
     def _writer_alone(self) -> None:
         """What overwrites as the only result of the second graph, what it writes as that of the first."""

@@ -23,25 +23,31 @@ def do_errands(errands: Sequence[Errand], say: Callable[..., None]) -> None:
         say: ``say(event, **facts)`` writes into the journal.
     """
     for one in errands:
-        say("call", step=f"errand {one.job}")
-        child: Any = import_module("cutaway.replay.child")  # only where something is to be replayed
-        with torch_internals.without_inductor_caches():
-            answer: Answer = child.do(msgspec.json.decode(Path(one.job).read_bytes(), type=Job))
-        say("errand", job=one.job, answer=msgspec.to_builtins(answer))
-        if one.request and _parts(answer):
+        answer = _replayed(one.job, say) if one.job else None
+        if one.request and (answer is None or _parts(answer)):
             say("call", step=f"errand {one.request}")
             say("made", job=one.job, made=msgspec.to_builtins(_made(Path(one.request), answer)))
+
+
+def _replayed(job: str, say: Callable[..., None]) -> Answer:
+    say("call", step=f"errand {job}")
+    child: Any = import_module("cutaway.replay.child")  # only where something is to be replayed
+    with torch_internals.without_inductor_caches():
+        answer: Answer = child.do(msgspec.json.decode(Path(job).read_bytes(), type=Job))
+    say("errand", job=job, answer=msgspec.to_builtins(answer))
+    return answer
 
 
 def _parts(answer: Answer) -> bool:
     return any(not one.fine for one in (*answer.outputs, *(found for _, found in answer.inputs)))
 
 
-def _made(asked: Path, answer: Answer) -> Made:
+def _made(asked: Path, answer: Answer | None) -> Made:
     """A reproducer, made here: what computes wrongly in this process alone can only be made smaller in it."""
     request = msgspec.json.decode(asked.read_bytes(), type=Request)
-    pairs = zip(answer.inside, answer.values, strict=False)
-    request.nodes = [next((name for name, one in pairs if one is not None and not one.fine), None)]
+    if answer is not None:
+        pairs = zip(answer.inside, answer.values, strict=False)
+        request.nodes = [next((name for name, one in pairs if one is not None and not one.fine), None)]
     maker: Any = import_module("cutaway.explain.reproducer.child")
     try:
         return maker.make(request)

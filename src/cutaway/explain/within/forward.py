@@ -83,7 +83,7 @@ class Forward:
             try:
                 result = function(*args, **kwargs)
                 self._check_result(result)
-                return result
+                return self._restored_result(result)
             finally:
                 self._here.call = earlier
 
@@ -112,6 +112,7 @@ class Forward:
             if place is None:
                 place = self.pieces[target, span] = Piece(shown, span, graph, self.eye, **options)
             self._check_arguments(node, args)
+            args = self._restored(shown, span, node.args, args)
             compiled = place.edited(runnable)
             if not place.is_compared():
                 result = place.run(compiled, args)
@@ -132,6 +133,7 @@ class Forward:
             if not torch_internals.is_ordinary_call(args):
                 return function(*args)
             self._check_arguments(node, args)
+            args = self._restored(shown, "", node.args, args)
             self.eye.journal.write("call", piece=shown, step="as it is")
             result = function(*args)
             self._keep(node, result)
@@ -201,7 +203,7 @@ class Forward:
         if call is None or not self.eye.switches.compare:
             return
         for position, (wanted, given) in enumerate(zip(node.args, args, strict=False)):
-            expected = self._value(wanted, call) if isinstance(wanted, fx.Node) else wanted
+            expected = self._expected(wanted, call)
             if expected is _UNKNOWN or _is_same(expected, given):
                 continue
             self.eye.journal.write(
@@ -214,14 +216,36 @@ class Forward:
                 stitching=self._stitching(node, call),
             )
 
+    def _expected(self, wanted: Any, call: _Call) -> Any:
+        """What the split graph says that is passed."""
+        return self._value(wanted, call) if isinstance(wanted, fx.Node) else wanted
+
+    def _restored(self, piece: str, span: str, wanted: Sequence[Any], given: Sequence[Any]) -> tuple[Any, ...]:
+        """What a piece is passed; where it is to be put right, what the split graph says, as far as that is known."""
+        call: _Call | None = getattr(self._here, "call", None)
+        if call is None or not self.eye.is_among(self.eye.switches.restored, piece, span):
+            return tuple(given)
+        known = [self._expected(one, call) for one in wanted[: len(given)]]
+        right = (
+            one if expected is _UNKNOWN or _is_same(expected, one) else expected
+            for expected, one in zip(known, given, strict=False)
+        )
+        return (*right, *given[len(known) :])
+
+    def _restored_result(self, result: Any) -> Any:
+        wanted = self.split_gm.graph.output_node().args[0]
+        if not isinstance(wanted, (tuple, list)) or not isinstance(result, (tuple, list)):
+            return result
+        return type(result)(self._restored("", "", wanted, result))
+
     def _check_result(self, result: Any) -> None:
         call: _Call | None = getattr(self._here, "call", None)
-        (end,) = self.split_gm.graph.find_nodes(op="output")
+        end = self.split_gm.graph.output_node()
         wanted = end.args[0]
         if call is None or not self.eye.switches.compare or not isinstance(wanted, (tuple, list)):
             return
         for position, (one, given) in enumerate(zip(wanted, result, strict=False)):  # type: ignore[call-overload]
-            expected = self._value(one, call) if isinstance(one, fx.Node) else one
+            expected = self._expected(one, call)
             if expected is not _UNKNOWN and not _is_same(expected, given):
                 name = self._name_of(given, call)
                 self.eye.journal.write(

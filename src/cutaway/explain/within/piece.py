@@ -78,6 +78,8 @@ class Piece:
         step = "eager" if is_eager else "compiled"
         self._say("call", step=step)
         function = self._eagerly if is_eager else runnable
+        if is_eager:
+            self._do_errands()
         if not self.eye.is_among(asked.times, self.name, self.span):
             return function(*args)
         given = [copy(value) for value in args]
@@ -256,9 +258,9 @@ class Piece:
         mine = [
             one
             for one in self.eye.switches.errands
-            if one.job not in self._told and one.place.holds(self.name, self.span)
+            if str(one) not in self._told and one.place.holds(self.name, self.span)
         ]
-        self._told.update(one.job for one in mine)
+        self._told.update(map(str, mine))
         do_errands(mine, self._say)
 
     def _once(self, event: str, **facts: Any) -> None:
