@@ -23,11 +23,17 @@ from programs import numbers
 from recordings import check_announced, in_child, kill, python, recorded, start_child
 
 import cutaway
+from cutaway.record.compilations import Compilations
 from cutaway.record.context import Host
-from cutaway.record.hooks import Hooks
+from cutaway.record.hooks.artifacts import Artifacts
+from cutaway.record.hooks.install import Hooks
+from cutaway.record.hooks.passes import Passes
+from cutaway.record.hooks.stages import Stages
+from cutaway.record.hooks.trace import Trace
 from cutaway.record.recorder import Recorder
 from cutaway.record.recording import Recording
-from cutaway.record.session import Session, Settings
+from cutaway.record.session import Session
+from cutaway.record.settings import Settings
 from cutaway.record.writer import DumpWriter
 
 _tags = count()
@@ -74,19 +80,18 @@ class Fault:
 
 
 METHODS = [
-    (Hooks, name)
-    for name in (
-        "_on_trace", "_on_logged_graph", "_on_pass_enter", "_on_pass_exit", "_on_compiled", "_on_kernel",
-        "_install_late", "_captured", "_stage", "_aot", "_cache", "_guards", "_metrics", "end_pass",
-        "write_output_code",
-    )
-] + [
-    (Recorder, name) for name in ("graph", "ran", "code", "table")
-] + [
-    (Session, name)
-    for name in (
-        "begin", "cache", "metric", "finish", "event", "open", "row", "scope", "current", "known", "write_index",
-    )
+    (owner, name)
+    for owner, names in {
+        Hooks: ("_install_late",),
+        Stages: ("logged", "at", "_captured", "_aot"),
+        Trace: ("traced", "_cache", "_guards", "_metrics"),
+        Passes: ("entered", "left", "end"),
+        Artifacts: ("compiled", "kernel", "write"),
+        Recorder: ("graph", "ran", "code", "table"),
+        Session: ("begin", "cache", "metric", "finish", "event", "open", "row", "scope", "current", "write_index"),
+        Compilations: ("add", "known"),
+    }.items()
+    for name in names
 ] + [
     (DumpWriter, name) for name in ("write", "event")
 ]  # fmt: skip
@@ -97,8 +102,8 @@ FUNCTIONS = [
     ("cutaway.record.recorder", "freeze"),
     ("cutaway.record.recorder", "coverage"),
     ("cutaway.record.recorder", "remember"),
-    ("cutaway.record.hooks", "freeze"),
-    ("cutaway.record.hooks", "same"),
+    ("cutaway.record.hooks.passes", "freeze"),
+    ("cutaway.record.hooks.passes", "same"),
     ("cutaway.record.texts", "render_layers"),
     ("cutaway.record.texts", "node_table"),
     ("cutaway.record.texts", "header"),
@@ -106,7 +111,7 @@ FUNCTIONS = [
     ("cutaway.record.pages", "write_readme"),
     ("cutaway.record.output_code", "kernels"),
     ("cutaway.record.output_code", "digest"),
-    ("cutaway.record.session", "describe_run"),
+    ("cutaway.record.run", "describe_run"),
     ("cutaway.record.session", "claim_run"),
     ("cutaway.torch_internals", "captured_function"),
     ("cutaway.torch_internals", "graph_of_payload"),

@@ -104,13 +104,14 @@ class TestNeverEndsACompile:
     @pytest.mark.parametrize(
         "name",
         [
-            "hooks.read_artifact", "hooks.note_missing", "hooks.in_inductors_cache", "kept.read_back.Replay",
-            "kept.read_back.check", "kept.file.read", "kept.replay.op_counts", "kept.read_back.rows_of_artifact",
+            "hooks.artifacts.read_artifact", "hooks.artifacts.note_missing", "hooks.artifacts.in_inductors_cache",
+            "kept.read_back.Replay", "kept.read_back.check", "kept.file.read", "kept.replay.op_counts",
+            "kept.read_back.rows_of_artifact",
         ],
     )  # fmt: skip
     def test_on_a_warm_start(self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         start(tmp_path / "cold", double)
-        if name == "hooks.note_missing":
+        if name == "hooks.artifacts.note_missing":
             shutil.rmtree(cache / "cutaway")
         self.fail(monkeypatch, name)
         with pytest.warns(RuntimeWarning, match="cutaway: recording failed in .*injected"):
@@ -121,7 +122,7 @@ class TestNeverEndsACompile:
 
     @pytest.mark.parametrize(
         "name",
-        ["hooks.keep_artifact", "kept.keep.artifact_rows", "kept.file.write", "kept.collect.graph_before"],
+        ["hooks.artifacts.keep_artifact", "kept.keep.artifact_rows", "kept.file.write", "kept.collect.graph_before"],
     )
     def test_on_a_cold_start(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.fail(monkeypatch, name)

@@ -113,13 +113,13 @@ class Observer:
         with ExitStack() as stack:
             stack.enter_context(at(compilation=self._name(), model=self.model))
             for _, hooks in self.recordings:
-                hooks.graphs.append(_flattened)
-                stack.callback(hooks.graphs.remove, _flattened)
+                hooks.stages.handlers.append(_flattened)
+                stack.callback(hooks.stages.handlers.remove, _flattened)
             yield
 
     def _name(self) -> str:
         """The tag, or ``tag~2`` for another model of the same tag: each has a compilation of its own in the dump."""
-        known = {name for recorder, _ in self.recordings for name in recorder.compilations}
+        known = {each.name for recorder, _ in self.recordings for each in recorder.compilations}
         names = (self.tag if number == 1 else f"{self.tag}~{number}" for number in count(1))
         return next(name for name in names if name not in known)
 
@@ -144,11 +144,11 @@ class Observer:
         leaf = f"{step.round}.{step.number}.{step.name}"
         for recorder, hooks in self.recordings:
             if when == "begin":
-                recorder.guarded(hooks.begin_pass)(gm)
+                recorder.guarded(hooks.passes.begin)(gm)
             else:
                 report = step.report
                 told = {"providers": report.providers or None, "counts": report.counts, "notes": report.notes}
-                recorder.guarded(hooks.end_pass)(stage, gm, step.name, leaf, step.number, **told)
+                recorder.guarded(hooks.passes.end)(stage, gm, step.name, leaf, step.number, **told)
 
     @contextmanager
     def piece(self, name: str, span: str, kept: Place | None = None) -> Generator[None]:
@@ -170,14 +170,14 @@ class Observer:
         """Within the load of a whole model, which may come to nothing: said is nothing before :meth:`model_loaded`."""
         with ExitStack() as stack:
             for _, hooks in self.recordings:
-                stack.enter_context(hooks.loading())
+                stack.enter_context(hooks.loads.loading())
             yield
 
     def model_loaded(self, place: Place) -> None:
         """Within :meth:`loading`: it was loaded and will be used; its recording may be kept there."""
         for recorder, hooks in self.recordings:
-            if hooks.load is not None:
-                recorder.guarded(hooks.load.tell)(recorder, place)
+            if hooks.loads.current is not None:
+                recorder.guarded(hooks.loads.current.tell)(recorder, place)
 
     def keep_model(self, place: Place) -> None:
         """The compile is over, and the model was stored: keep what was recorded of it."""
@@ -201,15 +201,14 @@ class Observer:
                 text = comment_execution_code(code, recorder.current(), calls)
                 recorder.code("execution_code", text, leaf="execution_code", file="99.execution_code.py")
 
-            guarded = recorder.guarded(write)
-            guarded() if hooks.load is None else hooks.load.later(guarded)
+            hooks.loads.when_used(recorder.guarded(write))
 
     def finish(self) -> None:
         """The compile is over."""
         for recorder, _ in self.recordings:
 
             def conclude(recorder: Recorder = recorder) -> None:
-                compilation = recorder.known()
+                compilation = recorder.compilations.known()
                 if compilation is not None and not compilation.finished:
                     recorder.finish(compilation)
 

@@ -89,6 +89,10 @@ class Scope:
     def selector(self) -> str:
         return f"{self.parent.selector}/{self.name}" if self.parent else self.name
 
+    def path(self, leaf: str = "") -> str:
+        """The selector of what is called ``leaf`` here in the phase that goes on; of all that is here, without one."""
+        return "/".join(filter(None, (self.selector, self.subfolder, safe_path(leaf) if leaf else "")))
+
     @property
     def folder(self) -> str:
         """The folder, relative to the process folder; a piece gets its number when it is first asked for."""
@@ -109,6 +113,23 @@ class Scope:
     def file_folder(self) -> str:
         """Where the files of the current phase go, relative to the process folder."""
         return f"{self.folder}/{self.subfolder}" if self.subfolder else self.folder
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Piece and range."""
+        names = self.selector.split("/")[1:]
+        spans = [name.removeprefix("range_") for name in names if name.startswith("range_")]
+        pieces = [name for name in names if not name.startswith(("range_", "graph_"))]
+        return pieces[0] if pieces else None, spans[0] if spans else None
+
+    def cost(self) -> dict[str, Any]:
+        """What recording it has cost, as an event says it."""
+        return {
+            "scope": self.selector,
+            "hook_ms": round(1e3 * self.hook_seconds, 3),
+            "render_ms": round(1e3 * self.render_seconds, 3),
+            "snapshots": self.snapshots,
+        }
 
     def next_number(self) -> str:
         """The next two-digit number of a file in this folder; 90 to 99 are kept for generated code."""
@@ -161,6 +182,7 @@ class Compilation:
     """A function that was captured once: Dynamo's frame and compile numbers, and the root of its scopes.
 
     Attributes:
+        rows: its snapshots, passes, code and metrics so far: their facts, ``event`` and ``scope``.
         read_back: for what a cache served, who recorded it -> the places (a piece and range; "" for the whole).
         findings: what somebody should look at, as the events of that kind have it, with piece and range.
         missing: for what a cache served, why nothing recorded of it can be shown -> the places.
@@ -180,6 +202,7 @@ class Compilation:
     finished: bool = False
     failed: str | None = None
     restarted_as: str | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     equal_pieces: dict[str, list[str]] = field(default_factory=dict)
     piece_layers: dict[str, str] = field(default_factory=dict)
     read_back: dict[str, list[str]] = field(default_factory=dict)
@@ -189,6 +212,23 @@ class Compilation:
 
     def __post_init__(self) -> None:
         self.root = Scope(self.name)
+
+    def facts(self) -> dict[str, Any]:
+        """What the event of its beginning says."""
+        return {
+            "function": self.function,
+            "file": self.file,
+            "line": self.line,
+            "model": self.model,
+            "compile_id": self.compile_id,
+            "recompile": self.recompile,
+            "reason": list(self.reasons),
+            "folder": self.root.folder,
+        }
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Its snapshots, passes and code."""
+        return [row for row in self.rows if row["event"] != "metric"]
 
     def scope(self, piece: str | None, compile_range: str | None) -> Scope:
         """The scope of a piece and range of this compilation (the whole graph when both are None)."""

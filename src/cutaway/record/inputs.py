@@ -10,7 +10,6 @@ Tensors are files of their own, named by what they hold: the weights that all ra
 from __future__ import annotations
 
 import io
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -33,31 +32,22 @@ class _Watched:
     """A compiled graph whose first call is still to come.
 
     Attributes:
-        graph: the object that holds its function.
-        original: that function.
-        wrapper: what stands in its place.
         place: where in a compile it belongs; `scope` that it is in, when it was compiled just now.
         compile_id: Dynamo's, while it was compiled or loaded.
         phase: of the graph.
         names: of its inputs, when they are known; `made`, those that mean nothing in another process.
+        put_back: puts the graph's own function back.
         tried: it was called with inputs that an engine made up; they are kept until real ones come.
     """
 
-    graph: weakref.ref[Any]
-    original: Callable[[Sequence[Any]], Any]
     place: Where
     scope: Scope | None
     compile_id: str | None
     phase: str | None
     names: list[str] | None
     made: frozenset[int]
-    wrapper: Callable[[Sequence[Any]], Any] | None = None
+    put_back: Callable[[], None] = lambda: None
     tried: bool = False
-
-    def put_back(self) -> None:
-        graph = self.graph()
-        if graph is not None and graph.current_callable is self.wrapper:
-            graph.current_callable = self.original
 
 
 class InputSaver:
@@ -81,19 +71,14 @@ class InputSaver:
         """Keep the inputs of a compiled graph at its first call.
 
         Args:
-            graph: Inductor's object; its ``current_callable`` takes the list of inputs.
+            graph: Inductor's object; the function that it holds takes the list of inputs.
             phase: ``inference``, ``forward`` or ``backward``.
             scope: where it was compiled; None when a cache has served it, and its compilation is not known yet.
             place: where it belongs; None for where this thread is.
         """
-        original = getattr(graph, "current_callable", None)
-        if original is None:
-            return
         placeholders = _placeholders(scope)
         made = {index for index, node in enumerate(placeholders) if self.session.host.make_input(node) is not None}
         watched = _Watched(
-            weakref.ref(graph),
-            original,
             place or where(),
             scope,
             torch_internals.current_compile_id(),
@@ -103,13 +88,18 @@ class InputSaver:
         )
         save = self.session.guarded(self._save)
 
-        def first_call(inputs: Sequence[Any]) -> Any:
-            if torch_internals.is_ordinary_call(inputs):
-                save(watched, inputs)
-            return original(inputs)
+        def make(original: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Any]:
+            def first_call(inputs: Sequence[Any]) -> Any:
+                if torch_internals.is_ordinary_call(inputs):
+                    save(watched, inputs)
+                return original(inputs)
 
-        watched.wrapper = graph.current_callable = first_call
-        self._watched.append(watched)
+            return first_call
+
+        put_back = torch_internals.wrap_artifact(graph, make)
+        if put_back is not None:
+            watched.put_back = put_back
+            self._watched.append(watched)
 
     def stop(self) -> None:
         """Put every function back that was not called meanwhile."""
@@ -146,7 +136,7 @@ class InputSaver:
         )
 
     def _scope_of(self, watched: _Watched) -> Scope | None:
-        compilation = self.session.find(watched.place.compilation, watched.compile_id)
+        compilation = self.session.compilations.find(watched.place.compilation, watched.compile_id)
         return compilation.scope(watched.place.piece, watched.place.range) if compilation is not None else None
 
     def _selector(self, scope: Scope, phase: str | None) -> str:

@@ -8,7 +8,7 @@ to the manifest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -20,34 +20,14 @@ from cutaway.record.context import Host, Where, where
 from cutaway.record.fingerprint import fingerprint
 from cutaway.record.nodes import Table, TableBuilder
 from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
+from cutaway.record.pass_run import PassRun
+from cutaway.record.run import SCHEMA
 from cutaway.record.runnable import Runnable
-from cutaway.record.session import SCHEMA, Session
+from cutaway.record.session import Session
+from cutaway.record.stored import Stored
 from cutaway.record.summary import coverage, layers_of, op_counts, ops_delta
 
 PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
-
-
-@dataclass(frozen=True)
-class PassRun:
-    """One run of a pass over a graph.
-
-    Attributes:
-        name: the pass.
-        leaf: last part of its selector (``post_grad.2.VllmIRLoweringPass``).
-        number: its place in the order, as its owner counts.
-        ms: how long it took, in milliseconds.
-        providers: which provider each lowered node took, when the pass lowers.
-        counts: what the pass counted, such as ``matches``.
-        notes: what else it has to say, as JSON.
-    """
-
-    name: str
-    leaf: str
-    number: int | None
-    ms: float
-    providers: Mapping[str, str] | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Recorder(Session):
@@ -55,10 +35,7 @@ class Recorder(Session):
 
     def _reset(self) -> None:
         super()._reset()
-        self.stored: dict[str, str] = {}
-        self.stored_after: dict[str, str | None] = {}
-        self.stored_code: dict[str, str] = {}
-        self.seen_code: set[tuple[str, str | None, str]] = set()
+        self.stored = Stored()
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
         self._builder = TableBuilder(self.host.library_files)
 
@@ -151,21 +128,20 @@ class Recorder(Session):
             "nodes": len(table["nodes"]),
             "ops_delta": ops_delta(previous.counts, counts) if previous and whole else {},
             "files": [],
-            "same_as": self.stored.get(graph),
+            "same_as": self.stored.graphs.get(graph),
             "layers": layers_of(table),
             "providers": self._providers(gm) if facts["providers"] is None else facts["providers"],
             "coverage": coverage(table),
         }
         if facts["same_as"] is None:
             facts["files"] = self._store(compilation, scope, gm, table, facts)
-        elif not whole or (before != graph and before != self.stored_after.get(graph)):
+        elif not whole or (before != graph and before != self.stored.before.get(graph)):
             facts["from"] = [row.get("from") for row in table["nodes"]]
         track = remember(gm, frozen, table, graph, counts, facts)
         self.row(compilation, scope, "snapshot", facts)
         # Only what was announced may be named by what comes later.
         if facts["files"]:
-            self.stored[graph] = facts["selector"]
-            self.stored_after[graph] = before
+            self.stored.keep_graph(graph, facts["selector"], before)
         scope.tracks["split" if facts["stage"] == "after_split" else scope.phase] = track
         if scope.changes is not None and scope.changes.gm is gm:
             scope.changes.clear()
@@ -180,7 +156,7 @@ class Recorder(Session):
             "changed": False,
             "ops_delta": {},
             "files": [],
-            "same_as": self.stored.get(previous.fingerprint),
+            "same_as": self.stored.graphs.get(previous.fingerprint),
             "providers": self._providers(gm),
         }
         facts.pop("from", None)
@@ -192,18 +168,16 @@ class Recorder(Session):
         self, compilation: Compilation, scope: Scope, gm: fx.GraphModule, table: Table, facts: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Write a graph's three files; returns their manifest entries (empty when the dump is full)."""
-        writer, host = self.open(), self.host
+        host = self.host
         leaf = facts["selector"].rsplit("/", 1)[1]
         stem = f"{scope.file_folder}/{scope.next_number()}.{leaf}"
         header = texts.header(compilation, facts, table)
         runnable = Runnable(host.engine_ops, self._piece_fingerprint, host.make_input, host.module_that_registers)
         title = texts.title(compilation, facts, table)
-        files = [
-            writer.write("raw", f"{stem}.py", runnable.render(gm, header)),
-            writer.write("layers", f"{stem}.layers.txt", texts.layers(table, title, header, facts["providers"])),
-            writer.write("nodes", f"nodes/{facts['graph']}.json", texts.node_table(facts["graph"], table, SCHEMA)),
-        ]
-        return [entry for entry in files if entry is not None]
+        raw, trace = runnable.render(gm, header), texts.layers(table, title, header, facts["providers"])
+        return self.open().write_graph(
+            stem, facts["graph"], raw, trace, texts.node_table(facts["graph"], table, SCHEMA)
+        )
 
     def _providers(self, gm: fx.GraphModule) -> dict[str, str]:
         found = {node.name: self.host.provider(node) for node in gm.graph.nodes if node.op == "call_function"}
@@ -234,12 +208,13 @@ class Recorder(Session):
         previous = scope.previous(scope.phase)
         before = previous.counts if previous else {}
         if run.providers is not None and previous is not None:
-            self._compare_providers(run.name, run.providers, previous)
+            for finding in run.surprises(previous):
+                self.finding(finding)
         if changed and whole and not (previous is not None and same(previous.remembered.frozen, frozen)):
             self.graph(stage, gm, after=run, frozen=frozen)
         latest = scope.previous(scope.phase) if whole else None
         facts: dict[str, Any] = {
-            "selector": self.path(scope, run.leaf),
+            "selector": scope.path(run.leaf),
             "stage": stage,
             "phase": scope.phase,
             "pass": run.name,
@@ -254,16 +229,6 @@ class Recorder(Session):
             "notes": dict(run.notes),
         }
         self.row(compilation, scope, "pass", facts)
-
-    def _compare_providers(self, name: str, taken: Mapping[str, str], before: Track) -> None:
-        """A finding for each node that got another provider than was foretold of it."""
-        remembered = before.remembered
-        for node, expected in before.facts["providers"].items():
-            if taken.get(node, expected) != expected:
-                layer = remembered.rows[remembered.names[node]].get("layer") if node in remembered.names else None
-                facts = {"node": node, "layer": None if layer is None else remembered.layers[layer][-1]}
-                facts |= {"expected": expected, "taken": taken[node]}
-                self.finding({"kind": "provider", "pass": name, **facts})
 
     def finding(self, values: dict[str, Any]) -> None:
         """Something that somebody should look at, about the compile on this thread."""
@@ -316,7 +281,7 @@ class Recorder(Session):
         started = perf_counter()
         place = where()
         digest = output_code.digest(text)
-        same_as = self.stored_code.get(digest)
+        same_as = self.stored.texts.get(digest)
         facts: dict[str, Any] = {
             "kind": kind,
             "selector": self.selector(scope, leaf),
@@ -331,7 +296,7 @@ class Recorder(Session):
         facts["files"] = [entry] if entry else []
         self.row(compilation, scope, "code", facts)
         if entry is not None:
-            self.stored_code[digest] = facts["selector"]
+            self.stored.texts[digest] = facts["selector"]
         scope.render_seconds += perf_counter() - started
 
     def finish(self, compilation: Compilation) -> None:

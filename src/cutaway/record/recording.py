@@ -18,7 +18,7 @@ from cutaway.record.filters import Filters, Globs
 from cutaway.record.hooks import Hooks
 from cutaway.record.limits import parse_bytes
 from cutaway.record.recorder import Recorder
-from cutaway.record.session import Settings
+from cutaway.record.settings import Settings
 from cutaway.record.writer import RUN_VARIABLE, claim_run
 
 _active: list[tuple[Recorder, Hooks]] = []  # recordings are of the process: whatever compiles in it must find them

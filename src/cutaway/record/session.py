@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import functools
 import gc
-import os
-import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from time import monotonic
 from types import CodeType
 from typing import Any
@@ -27,56 +23,43 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record import pages, texts
-from cutaway.record.compilation import Compilation, Scope, safe_name, safe_path
+from cutaway.record import pages
+from cutaway.record.compilation import Compilation, Scope
+from cutaway.record.compilations import Compilations
 from cutaway.record.context import Host, Where, where
-from cutaway.record.environment import describe_run, masked_command, versions
-from cutaway.record.filters import Filters
+from cutaway.record.run import introduce
+from cutaway.record.settings import Settings
 from cutaway.record.writer import DumpWriter, claim_folder, claim_run
 
-SCHEMA = 1
 _INDEX_SECONDS = 1.0
-_TAKEN = ("nodes", "inputs")  # folders of the process's own
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a recording was asked for.
-
-    Attributes:
-        path: the dump's root folder.
-        filters: which part to record.
-        max_bytes: stop writing files once they add up to this many bytes; None for no limit.
-        save_inputs: keep the real inputs of compiled graphs, in at most so many bytes; None for not at all.
-        share_run: join the run of the process that started this one (``CUTAWAY_DUMP``, vLLM's processes).
-    """
-
-    path: Path
-    filters: Filters = field(default_factory=Filters)
-    max_bytes: int | None = None
-    save_inputs: int | None = None
-    share_run: bool = False
 
 
 class Session:
-    """The recording of this process: folder, events, compilations."""
+    """The recording of this process: folder, events, compilations.
+
+    Attributes:
+        settings: what was asked for.
+        host: whoever drives the compiler.
+        disabled: whether nothing is recorded any more: it is over, or the disk refused.
+        compilations: those that have begun.
+        writer: of this process's folder; None before there is something to say.
+        failed_in: names of the compilations that lack something because recording failed; None for outside of any.
+    """
 
     def __init__(self, settings: Settings, host: Host | None = None) -> None:
         self.settings = settings
         self.host = host or Host()
         self.disabled = False
         self._lock = threading.RLock()
-        self._pending = threading.local()
         self._warned: set[tuple[str, str]] = set()
         self._reset()
 
     def _reset(self) -> None:
         self.writer: DumpWriter | None = None
-        self.compilations: dict[str, Compilation] = {}
-        self._by_compile_id: dict[str, Compilation] = {}
-        self._selectors: set[str] = set()
+        self.compilations = Compilations()
         self.failed_in: set[str | None] = set()
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._refusal: OSError | None = None
+        self._selectors: set[str] = set()
         self._index_written = 0.0
 
     def join(self, host: Host) -> None:
@@ -106,8 +89,11 @@ class Session:
         return safe
 
     def failed(self, at: str, error: Exception) -> None:
-        """Note that recording failed somewhere; the compile goes on. A refusing disk ends the recording."""
-        refused = isinstance(error, OSError)
+        """Note that recording failed somewhere; the compile goes on. A dump that cannot be written ends the recording.
+
+        What else may be refused (a cache's folder, a file of the host's) costs that part alone.
+        """
+        refused = isinstance(error, OSError) and self._is_of_the_dump(error)
         kind = (at, type(error).__name__)
         if kind not in self._warned:
             self._warned.add(kind)
@@ -116,7 +102,7 @@ class Session:
             with suppress(RuntimeWarning):  # under -W error, a warning would end the run
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
         with suppress(Exception):
-            compilation = self.known()
+            compilation = self.compilations.known()
             self.failed_in.add(compilation.name if compilation else None)
             self.event(
                 "error",
@@ -127,48 +113,30 @@ class Session:
             )
         self.disabled = refused or self.disabled
 
+    def _is_of_the_dump(self, error: OSError) -> bool:
+        return error is self._refusal or (self.writer is not None and error is self.writer.failure)
+
     # -- files and events -------------------------------------------------------------------------------
 
     def open(self) -> DumpWriter:
         """The process folder, made when there is first something to say. Raises OSError."""
         if self.writer is None:
-            root = self.settings.path.absolute()
-            run = claim_run(root, self.settings.share_run)
-            rank, dp_rank = self.host.ranks()
-            name = f"rank_{rank}_dp_{dp_rank}"
-            self.writer = DumpWriter(claim_folder(run, name, name + ".{}"), self.settings.max_bytes)
-            self._introduce(self.writer, rank, dp_rank)
-            pages.write_readme(root)
+            try:
+                self._make_folder()
+            except OSError as error:
+                self._refusal = error
+                raise
+        assert self.writer is not None
         return self.writer
 
-    def _introduce(self, writer: DumpWriter, rank: int, dp_rank: int) -> None:
-        """The first event; what it names is there, so ``context.json`` comes before it."""
-        context = None
-        try:
-            written = writer.write("context", "context.json", texts.as_json(self._describe()), announce=False)
-            context = written["path"] if written else None
-        finally:
-            writer.event(
-                "run",
-                compilation=None,
-                schema=SCHEMA,
-                **{name: text for name, text in versions().items() if name in ("cutaway", "torch", "python")},
-                pid=os.getpid(),
-                rank=rank,
-                dp_rank=dp_rank,
-                argv=masked_command(sys.argv),
-                context=context,
-            )
-
-    def _describe(self) -> dict[str, Any]:
-        try:
-            return describe_run(self.host.configuration())
-        except Exception as error:  # noqa: BLE001  (a host's configuration that cannot be read must not cost the rest)
-            text = f"{type(error).__name__}: {error}"
-        try:
-            return describe_run({"error": text})
-        except Exception:  # noqa: BLE001  (nor must the rest cost the recording)
-            return {"error": text}
+    def _make_folder(self) -> None:
+        root = self.settings.path.absolute()
+        run = claim_run(root, self.settings.share_run)
+        rank, dp_rank = self.host.ranks()
+        name = f"rank_{rank}_dp_{dp_rank}"
+        self.writer = DumpWriter(claim_folder(run, name, name + ".{}"), self.settings.max_bytes)
+        introduce(self.writer, self.host, rank, dp_rank)
+        pages.write_readme(root)
 
     def event(self, event: str, **facts: Any) -> int | None:
         """Append an event to the manifest; returns its number."""
@@ -181,34 +149,29 @@ class Session:
 
     # -- what is being compiled -------------------------------------------------------------------------
 
-    def pending_reasons(self, reasons: list[str]) -> None:
-        """Keep the reasons of a recompile until the function is captured (torch tells them before)."""
-        self._pending.reasons = reasons
-
     def begin(self, code: CodeType | None, arguments: Mapping[str, Any], gm: fx.GraphModule | None) -> Compilation:
         """A function was captured: make its compilation and say so."""
-        place = where()
-        owner = arguments.get("self")
+        place, owner = where(), arguments.get("self")
+        module = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
         compile_id = torch_internals.current_compile_id() if code else None  # not captured: nobody's number
         function = code.co_qualname if code else place.compilation or "unnamed"
-        if isinstance(owner, torch.nn.Module) and function.startswith("Module."):
-            function = f"{type(owner).__name__}.forward"
-        compilation = self._new_compilation(place.compilation or function, function, compile_id)
+        if module is not None and function.startswith("Module."):
+            function = f"{module}.forward"
+        compilation = self._begun(place.compilation or function, function, compile_id)
         compilation.file = code.co_filename if code else None
         compilation.line = code.co_firstlineno if code else None
-        owner_class = type(owner).__name__ if isinstance(owner, torch.nn.Module) else None
-        compilation.root_class = owner_class or (f"{code.co_name.strip('<>')}()" if code else None)
-        compilation.model = place.model or owner_class
+        compilation.root_class = module or (f"{code.co_name.strip('<>')}()" if code else None)
+        compilation.model = place.model or module
         compilation.shape_env = torch_internals.shape_env_of(gm) if gm is not None else None
+        reasons = self.compilations.foretold()
         if compilation.recompile:
-            compilation.reasons = tuple(getattr(self._pending, "reasons", None) or ())
-        self._pending.reasons = None
+            compilation.reasons = reasons
         self._announce(compilation)
         return compilation
 
     def begin_again(self, wanted: str, facts: Mapping[str, Any], **more: Any) -> Compilation:
         """A compilation that is read back, not made: what was known of it then, and ``more`` for its event."""
-        compilation = self._new_compilation(where().compilation or wanted, facts["function"], None)
+        compilation = self._begun(where().compilation or wanted, facts["function"], None)
         compilation.file, compilation.line = facts["file"], facts["line"]
         compilation.model, compilation.root_class = facts["model"], facts["root_class"]
         compilation.recompile, compilation.reasons = facts["recompile"], tuple(facts["reason"])
@@ -217,67 +180,22 @@ class Session:
 
     def _announce(self, compilation: Compilation, **more: Any) -> None:
         if self._wants(compilation):
-            self.event(
-                "compilation",
-                compilation=compilation.name,
-                function=compilation.function,
-                file=compilation.file,
-                line=compilation.line,
-                model=compilation.model,
-                compile_id=compilation.compile_id,
-                recompile=compilation.recompile,
-                reason=list(compilation.reasons),
-                folder=compilation.root.folder,
-                **more,
-            )
+            self.event("compilation", compilation=compilation.name, **compilation.facts(), **more)
 
-    def _new_compilation(self, wanted: str, function: str, compile_id: str | None) -> Compilation:
-        attempt = (compile_id or "").partition("/")[2]
-        recompile = int(attempt) if attempt.isdigit() else 0
-        base = safe_name(wanted)
-        name = self.unused_name(base if not recompile else f"{base}.{recompile + 1}")
-        compilation = Compilation(name, function, compile_id=compile_id, recompile=recompile)
-        self.compilations[name] = compilation
-        earlier = self._by_compile_id.get(compile_id or "")
+    def _begun(self, wanted: str, function: str, compile_id: str | None) -> Compilation:
+        earlier = self.compilations.compiled_as(compile_id)
+        compilation = self.compilations.add(wanted, function, compile_id)
         if earlier is not None and not earlier.finished:  # Dynamo gave that attempt up, and captures once more
-            earlier.restarted_as = name
+            earlier.restarted_as = compilation.name
             self.finish(earlier)
-        if compile_id is not None:
-            self._by_compile_id[compile_id] = compilation
-        elif not where().compilation:
-            self._pending.anonymous = compilation
         return compilation
-
-    def unused_name(self, wanted: str) -> str:
-        """``wanted``, or ``wanted~2`` and so on for a further compilation that is called so."""
-        base = safe_name(wanted)  # cut short before it is numbered: a number that is cut off would not help
-        names = (base if number == 1 else f"{base}~{number}" for number in count(1))
-        return next(name for name in names if name not in (*self.compilations, *_TAKEN))
-
-    def compiled_as(self, compile_id: str) -> Compilation | None:
-        """The compilation that Dynamo knows by this id."""
-        return self._by_compile_id.get(compile_id)
-
-    def find(self, name: str | None, compile_id: str | None) -> Compilation | None:
-        """The compilation that Dynamo or a host knows by this."""
-        known = self._by_compile_id.get(compile_id or "")
-        return known or self.compilations.get(safe_name(name) if name else "")
-
-    def known(self) -> Compilation | None:
-        """The compilation on this thread, if one has begun."""
-        compile_id = torch_internals.current_compile_id()
-        if compile_id is not None and compile_id in self._by_compile_id:
-            return self._by_compile_id[compile_id]
-        name = where().compilation
-        if name:
-            return self.compilations.get(safe_name(name))
-        return getattr(self._pending, "anonymous", None)
 
     def current(self, gm: fx.GraphModule | None = None) -> Compilation:
         """The compilation on this thread; one is made when Inductor was called without Dynamo."""
-        return self.known() or self.begin(None, {}, gm)
+        return self.compilations.known() or self.begin(None, {}, gm)
 
     def accepts(self, compilation: Compilation, stage: str, pass_name: str | None, place: Where) -> bool:
+        """Whether the recording is to have this."""
         return self._wants(compilation) and self.settings.filters.accept(stage, pass_name, place.piece)
 
     def _wants(self, compilation: Compilation | None) -> bool:
@@ -287,10 +205,10 @@ class Session:
 
     def next_graph(self) -> Scope:
         """The scope of a graph that Inductor begins with; without Dynamo, the compilation begins with it."""
-        anonymous = getattr(self._pending, "anonymous", None)
-        if anonymous is not None and self.known() is anonymous and self._steps(anonymous):
-            self.finish(anonymous)
-            self._pending.anonymous = None
+        nameless = self.compilations.nameless()
+        if nameless is not None and nameless.steps():
+            self.finish(nameless)
+            self.compilations.leave_nameless()
         place = where()
         return self.current().next_graph(place.piece, place.range)
 
@@ -301,34 +219,27 @@ class Session:
 
     # -- events with a place ------------------------------------------------------------------------------
 
-    def path(self, scope: Scope, leaf: str) -> str:
-        return "/".join(part for part in (scope.selector, scope.subfolder, safe_path(leaf) if leaf else "") if part)
-
     def selector(self, scope: Scope, leaf: str) -> str:
         """A selector that no other snapshot or text of this process has."""
-        path = self.path(scope, leaf)
+        path = scope.path(leaf)
         names = (path if number == 1 else f"{path}~{number}" for number in count(1))
         selector = next(name for name in names if name not in self._selectors)
         self._selectors.add(selector)
         return selector
 
     def row(self, compilation: Compilation, scope: Scope, event: str, facts: dict[str, Any]) -> None:
+        """A snapshot, pass or text of a compilation, with all that is said of it."""
         self.event(event, compilation=compilation.name, **facts)
-        place = self.path(scope, "")
-        self._rows.setdefault(compilation.name, []).append({"event": event, "scope": place, **facts})
+        compilation.rows.append({"event": event, "scope": scope.path(), **facts})
         if event == "code" and monotonic() - self._index_written > _INDEX_SECONDS:
             self.write_index(compilation)
-
-    def rows(self, compilation: Compilation) -> list[dict[str, Any]]:
-        """The snapshots, passes, code and metrics of a compilation so far: their facts, and their ``scope``."""
-        return self._rows.get(compilation.name, [])
 
     def cache(self, kind: str, result: str, key: str | None, factors: Any = None) -> int | None:
         """A compile cache was asked; returns the number of the event."""
         if not self.settings.filters.accept("cache", None, None):
             return None
         place = where()
-        compilation = self.known()
+        compilation = self.compilations.known()
         if not self._wants(compilation):
             return None
         return self.event(
@@ -347,7 +258,7 @@ class Session:
         if not self.settings.filters.accept("metrics", None, None):
             return
         place = where()
-        compilation = compilation or self.known()
+        compilation = compilation or self.compilations.known()
         if not self._wants(compilation):
             return
         facts = {"kind": kind, "values": dict(values), "piece": place.piece, "range": place.range}
@@ -359,7 +270,7 @@ class Session:
     def metric_row(self, compilation: Compilation, facts: dict[str, Any]) -> None:
         """A metric of a compilation, with all that is said of it."""
         self.event("metric", compilation=compilation.name, **facts)
-        self._rows.setdefault(compilation.name, []).append({"event": "metric", **facts})
+        compilation.rows.append({"event": "metric", **facts})
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -376,49 +287,38 @@ class Session:
     def _conclude(self, compilation: Compilation) -> None:
         for scope in compilation.root.walk():
             if scope.snapshots:
-                names = scope.selector.split("/")
-                self.event(
-                    "metric",
-                    compilation=compilation.name,
-                    kind="hooks",
-                    piece=next((name for name in names if name.startswith("piece_")), None),
-                    range=next((name[len("range_") :] for name in names if name.startswith("range_")), None),
-                    values={
-                        "scope": scope.selector,
-                        "hook_ms": round(1e3 * scope.hook_seconds, 3),
-                        "render_ms": round(1e3 * scope.render_seconds, 3),
-                        "snapshots": scope.snapshots,
-                    },
-                )
+                piece, compile_range = scope.place
+                facts = {"kind": "hooks", "piece": piece, "range": compile_range, "values": scope.cost()}
+                self.event("metric", compilation=compilation.name, **facts)
         if not compilation.finished:
-            values = {"rows": len(self._steps(compilation)), "failed": compilation.failed}
+            values = {"rows": len(compilation.steps()), "failed": compilation.failed}
             if compilation.restarted_as is not None:
                 values["restarted_as"] = compilation.restarted_as
             self.event("end", compilation=compilation.name, values=values)
 
-    def _steps(self, compilation: Compilation) -> list[dict[str, Any]]:
-        return [row for row in self.rows(compilation) if row["event"] != "metric"]
-
     def write_index(self, compilation: Compilation) -> None:
         """Write ``index.md`` of a compilation anew."""
-        text = pages.index(compilation, self._steps(compilation), self.host.cold_start)
+        text = pages.index(compilation, compilation.steps(), self.host.cold_start)
         self.open().write("index", f"{compilation.root.folder}/index.md", text, announce=False)
         self._index_written = monotonic()
 
     def close(self) -> None:
-        """The recording is over."""
-        if self.writer is None:
-            return
+        """The recording is over; what fails of its end is told like any failure."""
         with self._lock:
-            for compilation in self.compilations.values():
-                if not compilation.finished and not self.disabled:
-                    if compilation.compile_id is not None:  # Dynamo says when a compile is over, if it comes so far
-                        compilation.failed = compilation.failed or "it never came to its end"
-                    self.finish(compilation)
-            if not self.disabled:
-                left_out = self.writer.files_left_out
-                self.event(
-                    "end", compilation=None, values={"bytes": self.writer.bytes_written, "files_left_out": left_out}
-                )
-            self.writer.close()
+            if self.writer is not None:
+                for compilation in self.compilations:
+                    self.guarded(self._give_up)(compilation)
+                self.guarded(self._say_end)(self.writer)
+                self.writer.close()
             self.disabled = True
+
+    def _give_up(self, compilation: Compilation) -> None:
+        if compilation.finished:
+            return
+        if compilation.compile_id is not None:  # Dynamo says when a compile is over, if it comes so far
+            compilation.failed = compilation.failed or "it never came to its end"
+        self.finish(compilation)
+
+    def _say_end(self, writer: DumpWriter) -> None:
+        values = {"bytes": writer.bytes_written, "files_left_out": writer.files_left_out}
+        self.event("end", compilation=None, values=values)

@@ -60,6 +60,11 @@ class DumpWriter:
     Args:
         folder: the process folder; it exists.
         max_bytes: stop writing files (not events) once they add up to this; None for no limit.
+
+    Attributes:
+        bytes_written: of the files that were announced.
+        files_left_out: how many files there was no room for.
+        failure: what the disk refused with, last.
     """
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
@@ -106,6 +111,21 @@ class DumpWriter:
         digest = blake2b(content, digest_size=16).hexdigest()
         return {"kind": kind, "path": path, "bytes": len(content), "digest": digest}
 
+    def write_graph(self, stem: str, graph: str, raw: str, layers: str, table: str) -> list[dict[str, Any]]:
+        """Write the three files of a graph; returns the entries of those that were not left out. Raises OSError.
+
+        Args:
+            stem: folder and name, without the suffix, of its raw file and its structured trace.
+            graph: its fingerprint; the node table is called so.
+            raw, layers, table: what they hold.
+        """
+        files = [
+            self.write("raw", f"{stem}.py", raw),
+            self.write("layers", f"{stem}.layers.txt", layers),
+            self.write("nodes", f"nodes/{graph}.json", table),
+        ]
+        return [entry for entry in files if entry is not None]
+
     def _unused(self, path: str) -> str:
         """``path``, or one beside it: what has been announced is never written again."""
         folder, _, name = path.rpartition("/")
@@ -135,7 +155,8 @@ class DumpWriter:
                 written = os.write(self._manifest, content)
                 if written != len(content):
                     raise OSError(28, "No space left on device", str(self.folder / "manifest.jsonl"))
-            except OSError:
+            except OSError as error:
+                self.failure = error
                 os.ftruncate(self._manifest, end)
                 raise
             self._sequence += 1

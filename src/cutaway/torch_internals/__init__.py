@@ -14,6 +14,13 @@ miss the copies:
 
 from __future__ import annotations
 
+from cutaway.torch_internals.artifacts import (
+    ArtifactFacts,
+    artifact_facts,
+    phase_of_artifact,
+    watch_artifacts,
+    wrap_artifact,
+)
 from cutaway.torch_internals.dynamo import (
     Branches,
     branches_on_sizes,
@@ -56,18 +63,17 @@ from cutaway.torch_internals.events import (
     caller,
     capture_print_readable,
     captured_function,
-    compiled_fx_graph,
     current_compile_id,
     graph_break_of,
     graph_of_payload,
-    graph_transform_observer,
     kernel_nodes,
     kernel_provenance,
     lazy_format_graph_code,
-    phase_of_artifact,
+    phase_in_inductor,
     text_of_cached_graph,
     trace_structured,
     watch_nodes,
+    watch_passes,
 )
 from cutaway.torch_internals.fakes import (
     FakeMaker,
@@ -232,6 +238,7 @@ from cutaway.torch_internals.tracing import (
 )
 
 __all__ = [
+    "ArtifactFacts",
     "Branches",
     "Decompositions",
     "Demand",
@@ -248,6 +255,7 @@ __all__ = [
     "WrittenView",
     "ambient_of_tracing",
     "aot_key_of_load",
+    "artifact_facts",
     "aten_name",
     "aten_name_of_method",
     "branches_on_sizes",
@@ -260,7 +268,6 @@ __all__ = [
     "cause_of",
     "compile_in_this_thread",
     "compile_lock",
-    "compiled_fx_graph",
     "copied_fields",
     "current_compile_id",
     "custom_graph_pass",
@@ -292,7 +299,6 @@ __all__ = [
     "globals_guarded",
     "graph_break_of",
     "graph_of_payload",
-    "graph_transform_observer",
     "guard_or_false",
     "has_aliased_results",
     "has_forward_hooks",
@@ -365,6 +371,7 @@ __all__ = [
     "patched_dynamo",
     "pattern_matcher",
     "patterns_are_skipped_at",
+    "phase_in_inductor",
     "phase_of_artifact",
     "plain_keys",
     "probe_vector_instructions",
@@ -411,7 +418,9 @@ __all__ = [
     "triton_kernels_of",
     "unused_attribute",
     "version_of",
+    "watch_artifacts",
     "watch_nodes",
+    "watch_passes",
     "weak_tensor",
     "weights_of",
     "where_fixed",
@@ -420,4 +429,5 @@ __all__ = [
     "without_autocast",
     "without_guards",
     "without_inductor_caches",
+    "wrap_artifact",
 ]

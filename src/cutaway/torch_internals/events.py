@@ -28,10 +28,41 @@ def lazy_format_graph_code() -> FunctionType:
     return torch.fx._utils.lazy_format_graph_code  # pyright: ignore[reportReturnType]
 
 
-def graph_transform_observer() -> type | None:
-    """torch/fx/passes/graph_transform_observer.py: entered and left around every named Inductor pass."""
+def watch_passes(
+    entered: Callable[[fx.GraphModule], None], left: Callable[[fx.GraphModule, str, Any], None]
+) -> Callable[[], None] | None:
+    """Have these called around every named pass of Inductor; returns the undo, None before torch has loaded it.
+
+    torch/fx/passes/graph_transform_observer.py: ``GraphTransformObserver`` is entered and left around each. ``left``
+    gets the pass's name, and the class of what it raised or None.
+    """
     module = loaded("torch.fx.passes.graph_transform_observer")
-    return module.GraphTransformObserver if module else None
+    if module is None:
+        return None
+
+    def enter(original: Callable[..., Any]) -> Callable[..., Any]:
+        def enter_pass(observer: Any) -> Any:
+            result = original(observer)
+            entered(observer.gm)
+            return result
+
+        return enter_pass
+
+    def leave(original: Callable[..., Any]) -> Callable[..., Any]:
+        def leave_pass(observer: Any, *error: Any) -> Any:
+            left(observer.gm, observer.passname, error[0] if error else None)
+            return original(observer, *error)
+
+        return leave_pass
+
+    undo_enter = patch_method(module.GraphTransformObserver, "__enter__", enter)
+    undo_leave = patch_method(module.GraphTransformObserver, "__exit__", leave)
+
+    def undo() -> None:
+        undo_leave()
+        undo_enter()
+
+    return undo
 
 
 def watch_nodes(
@@ -56,20 +87,6 @@ def watch_nodes(
                 hooks_of_graph.remove(hook)
 
     return undo
-
-
-def compiled_fx_graph() -> type | None:
-    """torch/_inductor/output_code.py: ``post_compile`` runs on a miss and on a hit, with the source code."""
-    module = loaded("torch._inductor.output_code")
-    return module.CompiledFxGraph if module else None
-
-
-def phase_of_artifact(graph: Any) -> str:
-    """For what a ``CompiledFxGraph`` was made (``fx_kwargs``): ``inference``, ``forward`` or ``backward``."""
-    made_as = getattr(graph, "fx_kwargs", None) or {}
-    if made_as.get("is_backward"):
-        return "backward"
-    return "inference" if made_as.get("is_inference", True) else "forward"
 
 
 def kernel_provenance() -> FunctionType | None:
@@ -228,6 +245,19 @@ def caller(match: Callable[[dict[str, Any]], bool], depth: int = 25) -> dict[str
             return frame.f_locals
         frame = frame.f_back
     return None
+
+
+def phase_in_inductor() -> str | None:
+    """What Inductor compiles a graph for on this stack: ``inference``, ``forward`` or ``backward``; None when unknown.
+
+    torch/_inductor/compile_fx.py, ``_InProcessFxCompile.codegen_and_compile``, has it in locals.
+    """
+    found = caller(lambda names: "is_backward" in names and "is_inference" in names)
+    if found is None:
+        return None
+    if found["is_backward"]:
+        return "backward"
+    return "inference" if found["is_inference"] else "forward"
 
 
 def captured_function() -> tuple[CodeType, dict[str, Any]] | None:

@@ -75,9 +75,9 @@ class Adapter:
 
     def install(self) -> None:
         """Watch what there is to watch in this version of vLLM."""
-        self.hooks.graphs.append(self.logged_graph)
-        self.hooks.records["vllm_execution_code"] = self.execution_code
-        self.hooks.sink = self.keep_loaded_code
+        self.hooks.stages.handlers.append(self.logged_graph)
+        self.hooks.trace.records["vllm_execution_code"] = self.execution_code
+        self.hooks.artifacts.sink = self.keep_loaded_code
         watcher = Watcher(self.recorder)
         wrapper = "vllm.compilation.wrapper:TorchCompileWithNoGuardsWrapper"
         manager = "vllm.compilation.backends:CompilerManager"
@@ -130,11 +130,11 @@ class Adapter:
         if model not in self.names:
             tag = getattr(model, "_compile_tag", "") or getattr(model, "_compile_prefix", "")
             tag = tag or getattr(import_module("vllm.compilation.backends"), "model_tag", "") or "backbone"
-            self.names[model] = self.recorder.unused_name(tag)
+            self.names[model] = self.recorder.compilations.unused_name(tag)
         return self.names[model]
 
     def compiled(self, seconds: float) -> None:
-        compilation = self.recorder.known()
+        compilation = self.recorder.compilations.known()
         if compilation is not None and not compilation.finished:
             self.recorder.metric("compile_time", {"seconds": round(seconds, 3)}, compilation)
             self.recorder.finish(compilation)
@@ -159,7 +159,7 @@ class Adapter:
             return name.startswith("post_grad.")
         number, pass_name, when = match.groups()
         if when == "before":
-            self.hooks.begin_pass(gm)
+            self.hooks.passes.begin(gm)
             return True
         early = self.recorder.scope().part == "pre_grad"
         leaf = ".".join(part for part in ("pre_grad" if early else "post_grad", number, pass_name) if part)
@@ -170,7 +170,7 @@ class Adapter:
         counts = {"matches": int(that.matched_count)} if hasattr(that, "matched_count") else {}
         stage = "pre_grad_pass" if early else "custom_pass"
         place = int(number) if number else None
-        self.hooks.end_pass(stage, gm, pass_name, leaf, place, providers=taken or None, counts=counts)
+        self.hooks.passes.end(stage, gm, pass_name, leaf, place, providers=taken or None, counts=counts)
         return True
 
     def execution_code(self, metadata: Mapping[str, Any], payload_fn: Payload) -> None:
@@ -187,7 +187,7 @@ class Adapter:
             commented = comment_execution_code(text, self.recorder.current(), calls)
             self.recorder.code("execution_code", commented, leaf="execution_code", file="99.execution_code.py")
 
-        write() if self.hooks.load is None else self.hooks.load.later(write)
+        self.hooks.loads.when_used(write)
 
     def patterns(self, original: Any, owner: Any, config: Any, patterns: Any) -> None:
         """Let vLLM print a pass's patterns aside, and record the text."""
@@ -237,7 +237,7 @@ class Adapter:
         self.recorder.metric("compile_time", {"seconds": round(seconds, 4)})
 
     def piece_stored(self, manager: Any, entry: Any) -> None:
-        place, compilation = self.place_of(manager, entry), self.recorder.known()
+        place, compilation = self.place_of(manager, entry), self.recorder.compilations.known()
         if place is not None and compilation is not None:
             keep_artifact(self.recorder, compilation, self.recorder.scope(), place)
 
@@ -258,7 +258,7 @@ class Adapter:
     def loading(self, model: Any, path: str, *args: Any, **kwargs: Any) -> Generator[None]:
         """Within the load of a model that vLLM may have as an artifact."""
         self.here.path = path
-        with self.model(model), self.hooks.loading():
+        with self.model(model), self.hooks.loads.loading():
             yield
         self.loaded.clear()
         self.here.finished = None  # nothing of it will be stored
@@ -273,7 +273,7 @@ class Adapter:
 
     def is_read_back(self) -> bool:
         """Whether the model that is being loaded is recorded already (it is split anew, from the artifact's graph)."""
-        load = self.hooks.load
+        load = self.hooks.loads.current
         if load is not None:
             load.tell(self.recorder, Place.beside(Path(self.here.path), self.cache_root()))
         return load is not None and load.is_read_back
@@ -296,7 +296,7 @@ class Adapter:
 
     def pieces_loaded(self, result: Any, artifacts: Any) -> None:
         """All pieces and ranges of a model were loaded."""
-        load = self.hooks.load
+        load = self.hooks.loads.current
         for name, digest in artifacts.submodule_bytes.items():
             submodule, _, shape = name.rpartition("_")
             start, end = (*re.findall(r"\d+", shape), "0", "0")[:2]
@@ -305,7 +305,7 @@ class Adapter:
             with at(piece=piece_name(submodule), range=range_name(int(start), int(end))):
                 self.recorder.cache("vllm_piece", "load", digest)
                 for generated in codes:
-                    self.hooks.watch_inputs(generated)
+                    self.hooks.artifacts.watch_inputs(generated)
                     if load is None:
                         self.write_loaded(generated)
                     else:
@@ -314,4 +314,4 @@ class Adapter:
 
     def write_loaded(self, generated: Generated) -> None:
         """The code of an artifact, for the piece and range on this thread."""
-        self.hooks.write_output_code(self.recorder.scope(), generated, cached=True)
+        self.hooks.artifacts.write(self.recorder.scope(), generated, cached=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cutaway.record.recorder import Recorder
-from cutaway.record.session import Settings
+from cutaway.record.settings import Settings
 from cutaway.record.watch import Watcher
 
 

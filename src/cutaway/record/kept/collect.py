@@ -17,7 +17,8 @@ from cutaway.record.environment import versions
 from cutaway.record.filters import Filters
 from cutaway.record.kept.file import Kept, RefusedError, digest
 from cutaway.record.pages import is_made
-from cutaway.record.session import SCHEMA, Session
+from cutaway.record.run import SCHEMA
+from cutaway.record.session import Session
 
 Row = dict[str, Any]
 
@@ -31,7 +32,7 @@ _OF_THE_DUMP = ("event", "scope", "files", "same_as", "cached", "cached_from")
 
 def compilation_rows(session: Session, compilation: Compilation) -> Kept:
     """Everything that was recorded of a compilation that is over. Raises RefusedError when something is missing."""
-    rows = [row for row in session.rows(compilation) if row["event"] in _EVENTS]
+    rows = [row for row in compilation.rows if row["event"] in _EVENTS]
     rows = [row for row in rows if row["event"] != "metric" or row["kind"] not in _COSTS]
     _check_whole(session, compilation)
     if compilation.failed or compilation.missing or not any(row.get("stage") == "captured" for row in rows):
@@ -51,12 +52,12 @@ def compilation_rows(session: Session, compilation: Compilation) -> Kept:
 
 def artifact_rows(session: Session, compilation: Compilation, scope: Scope) -> Kept:
     """What was recorded while Inductor made the artifact of a scope. Raises RefusedError when something is missing."""
-    rows = rows_of_artifact(session.rows(compilation), scope)
+    rows = rows_of_artifact(compilation.rows, scope)
     _check_whole(session, compilation)
     codes = [row for row in rows if row.get("kind") == "output_code"]
     if len(codes) != 1 or not is_made(codes[0]) or not any(row.get("stage") == "post_grad" for row in rows):
         raise RefusedError("the recording does not have all of the compile")
-    before = graph_before(session.rows(compilation), scope) or {}
+    before = graph_before(compilation.rows, scope) or {}
     head = {"of": "artifact", "before": before.get("graph"), "layers": before.get("layers", [])}
     return _kept(session, rows, scope.selector, head)
 
@@ -67,7 +68,7 @@ def rows_of_artifact(rows: Iterable[Row], scope: Scope) -> list[Row]:
     if scope.phase == "backward":
         return [row for row in rows if row.get("scope") == backward]
     found: list[Row] = []
-    here = place_of(scope)
+    here = scope.place
     for row in rows:
         if row["event"] == "metric":
             found += [row] if row["kind"] in _OF_A_PASS and (row["piece"], row["range"]) == here else []
@@ -79,14 +80,6 @@ def rows_of_artifact(rows: Iterable[Row], scope: Scope) -> list[Row]:
         if row.get("stage") not in _OF_THE_WHOLE and (row["event"] != "code" or row["kind"] in _OF_AN_ARTIFACT):
             found.append(row)
     return found
-
-
-def place_of(scope: Scope) -> tuple[str | None, str | None]:
-    """Piece and range of a scope."""
-    names = scope.selector.split("/")[1:]
-    spans = [name.removeprefix("range_") for name in names if name.startswith("range_")]
-    pieces = [name for name in names if not name.startswith(("range_", "graph_"))]
-    return pieces[0] if pieces else None, spans[0] if spans else None
 
 
 def graph_before(rows: Iterable[Row], scope: Scope) -> Row | None:
@@ -132,7 +125,7 @@ def _kept(session: Session, rows: list[Row], base: str, head: Mapping[str, Any])
 
 
 def _files_by_selector(session: Session, selectors: set[str]) -> dict[str, Row]:
-    every = (row for compilation in session.compilations.values() for row in session.rows(compilation))
+    every = (row for compilation in session.compilations for row in compilation.rows)
     return {row["selector"]: row for row in every if row.get("files") and row["selector"] in selectors}
 
 

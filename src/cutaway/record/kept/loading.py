@@ -5,7 +5,9 @@ A load may end with "compile it anew": a source file has changed, a piece is dam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cutaway.record.context import Where, put, where
@@ -50,3 +52,29 @@ class Loading:
             with put(place):
                 write()
         note_missing(recorder, reason)
+
+
+class Loads:
+    """On each thread, the load of a whole model that goes on."""
+
+    def __init__(self) -> None:
+        self._on_thread = threading.local()
+
+    @property
+    def current(self) -> Loading | None:
+        """That on this thread."""
+        return getattr(self._on_thread, "load", None)
+
+    @contextmanager
+    def loading(self) -> Generator[Loading]:
+        """Within the block, a cache may serve a whole model; if it does, say so with :meth:`Loading.tell`."""
+        self._on_thread.load = load = Loading()
+        try:
+            yield load
+        finally:
+            self._on_thread.load = None
+
+    def when_used(self, write: Callable[[], None]) -> None:
+        """Call this now; within a load, once it is known that it is needed (:meth:`Loading.later`)."""
+        load = self.current
+        write() if load is None else load.later(write)

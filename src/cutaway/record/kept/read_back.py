@@ -61,8 +61,7 @@ def read_artifact(
     Returns:
         Why nothing was written; None when it was.
     """
-    rows = recorder.rows(compilation)
-    done, before = rows_of_artifact(rows, scope), graph_before(rows, scope)
+    done, before = rows_of_artifact(compilation.rows, scope), graph_before(compilation.rows, scope)
     reason = NOT_KEPT
     for place in places:
         try:

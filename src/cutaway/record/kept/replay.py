@@ -143,30 +143,25 @@ class Replay:
         facts |= {
             "selector": recorder.selector(scope, row["leaf"]),
             "layers": [self.layers.get(layer, layer) for layer in facts["layers"]],
-            "same_as": recorder.stored.get(graph),
+            "same_as": recorder.stored.graphs.get(graph),
             "files": [],
         }
         if facts["same_as"] is None:
             stem = f"{scope.file_folder}/{scope.next_number()}.{facts['selector'].rsplit('/', 1)[1]}"
             facts["files"] = self._store(row, stem, graph, facts["selector"])
-        elif before != graph and "from" not in facts and (not whole or before != recorder.stored_after.get(graph)):
+        elif before != graph and "from" not in facts and (not whole or before != recorder.stored.before.get(graph)):
             facts["from"] = [node.get("from") for node in table["nodes"]]
         recorder.row(self.compilation, scope, "snapshot", facts)
         if facts["files"]:
-            recorder.stored[graph] = facts["selector"]
-            recorder.stored_after[graph] = before
+            recorder.stored.keep_graph(graph, facts["selector"], before)
         scope.tracks[key] = Track(Remembered(), graph, op_counts(table), facts)
         if facts["stage"] == "piece":
             self._know_piece(graph, facts)
 
     def _store(self, row: Row, stem: str, graph: str, selector: str) -> list[dict[str, Any]]:
-        writer = self.recorder.open()
-        files = [
-            writer.write("raw", f"{stem}.py", self._text(row, "raw", selector)),
-            writer.write("layers", f"{stem}.layers.txt", self._text(row, "layers", selector)),
-            writer.write("nodes", f"nodes/{graph}.json", self.kept.texts[row["files"]["nodes"]].decode()),
-        ]
-        return [entry for entry in files if entry is not None]
+        raw, layers = self._text(row, "raw", selector), self._text(row, "layers", selector)
+        table = self.kept.texts[row["files"]["nodes"]].decode()
+        return self.recorder.open().write_graph(stem, graph, raw, layers, table)
 
     def _text(self, row: Row, kind: str, selector: str) -> str:
         """A file's content; its title says where it stands now."""
@@ -188,7 +183,7 @@ class Replay:
         self.compilation.piece_layers[facts["piece"]] = texts.some(blocks(facts["layers"]))
 
     def _pass(self, row: Row, scope: Scope, facts: dict[str, Any]) -> None:
-        facts["selector"] = self.recorder.path(scope, row["leaf"])
+        facts["selector"] = scope.path(row["leaf"])
         self.recorder.row(self.compilation, scope, "pass", facts)
 
     def _code(self, row: Row, scope: Scope, facts: dict[str, Any]) -> None:
@@ -197,15 +192,15 @@ class Replay:
         text = self._text(row, "code", selector)
         found = digest(texts.code_body(text))
         file = f"{scope.file_folder}/{row['file']}"
-        facts |= {"selector": selector, "same_as": recorder.stored_code.get(found), "files": []}
+        facts |= {"selector": selector, "same_as": recorder.stored.texts.get(found), "files": []}
         if facts["same_as"] is None:
             entry = recorder.open().write("code", file, text)
             facts["files"] = [entry] if entry is not None else []
         recorder.row(self.compilation, scope, "code", facts)
         if facts["files"]:
-            recorder.stored_code[found] = selector
+            recorder.stored.texts[found] = selector
         if facts["kind"] == "output_code":
-            recorder.seen_code.add((scope.selector, scope.phase, found))
+            recorder.stored.keep_artifact(scope.selector, scope.phase, found)
 
     def _metric(self, row: Row, facts: dict[str, Any]) -> None:
         if self.recorder.settings.filters.accept("metrics", None, None):
