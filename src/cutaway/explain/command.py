@@ -13,8 +13,9 @@ from cutaway.errors import IsolateError
 from cutaway.explain.budget import Budget
 from cutaway.explain.kept import TRIALS
 from cutaway.explain.progress import Progress, progress_on
-from cutaway.explain.search import Options, Slow, search
+from cutaway.explain.search import Options, search
 from cutaway.explain.state import State
+from cutaway.explain.trial import Slow
 from cutaway.explain.trial.observation import Printed
 from cutaway.explain.trial.program import ProgramTrial, pattern_of, printed
 from cutaway.explain.trial.runner import Runner

@@ -14,9 +14,9 @@ from cutaway.errors import UsageError
 from cutaway.explain.budget import Budget
 from cutaway.explain.kept import TRIALS
 from cutaway.explain.progress import Lines, Progress, progress_on
-from cutaway.explain.search import Options, Slow, search
+from cutaway.explain.search import Options, search
 from cutaway.explain.state import State
-from cutaway.explain.trial import Tensors
+from cutaway.explain.trial import Slow, Tensors
 from cutaway.explain.trial.environment import IN_TRIAL
 from cutaway.explain.verdict import Verdict
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cutaway.errors import CutawayError, IsolateError
 from cutaway.explain.budget import Budget
@@ -18,14 +18,12 @@ from cutaway.explain.ladder import Ladder, OutOfTimeError
 from cutaway.explain.progress import Progress
 from cutaway.explain.rung import Climbed
 from cutaway.explain.state import Remembering, State
-from cutaway.explain.trial import Observation, Outputs, Setting
+from cutaway.explain.trial import Observation, Outputs, Setting, Slow
 from cutaway.explain.trial.runner import Runner
 from cutaway.explain.verdict import Verdict
 
 if TYPE_CHECKING:
     from cutaway.explain.bisect import Finding
-
-Slow = Literal["start", "run"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def search(
     try:
         climbed = ladder.climb()
         if climbed.outcome == "found" and options.inside:
-            finding, problem = _inside(trial, climbed, ladder, budget, progress)
+            finding, problem = _inside(trial, climbed, ladder, budget, progress, options.slow)
             if finding is None or finding.confidence != "confirmed":
                 climbed = ladder.confirm()
     except KeyboardInterrupt:
@@ -127,7 +125,7 @@ def _after(climbed: Climbed | None, ladder: Ladder) -> Climbed:
 
 
 def _inside(
-    trial: Remembering, climbed: Climbed, ladder: Ladder, budget: Budget, progress: Progress
+    trial: Remembering, climbed: Climbed, ladder: Ladder, budget: Budget, progress: Progress, slow: Slow | None
 ) -> tuple[Finding | None, str]:
     """What is at fault inside of the part, or why that is not known."""
     assert climbed.part is not None, "the part was found"
@@ -138,7 +136,7 @@ def _inside(
     bisect: Any = import_module("cutaway.explain.bisect")  # needs torch, which naming the part does not
     try:
         repeats = ladder.needed if climbed.rate < 1 else 1
-        return bisect.inside(looked_at, climbed.judge, climbed.part, budget, progress, repeats), ""
+        return bisect.inside(looked_at, climbed.judge, climbed.part, budget, progress, repeats, slow), ""
     except CutawayError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001  (what the ladder found must be told whatever fails here)

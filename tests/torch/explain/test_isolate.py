@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ import isolate_models as models  # noqa: E402 - stands beside this file
 import cutaway  # noqa: E402
 from cutaway.errors import IsolateError, UsageError  # noqa: E402
 from cutaway.explain import Verdict, isolate  # noqa: E402
-from cutaway.explain.trial import Setting, Tensors, at  # noqa: E402
+from cutaway.explain.trial import Setting, Slow, Tensors, at  # noqa: E402
 from cutaway.explain.trial.judge import ReferenceJudge  # noqa: E402
-from cutaway.explain.trial.model import SUBJECT, ModelTrial, how_of, write_subject  # noqa: E402
+from cutaway.explain.trial.model import REQUEST, SUBJECT, How, ModelTrial, how_of, write_subject  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -141,3 +142,17 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
         search(3, tmp_path)
     with pytest.raises(IsolateError, match="there is no search to go on with"):
         search(models.Small(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("slow", "rounds"), [(None, 2), ("run", 4), ("start", 1)])
+def test_a_model_is_called_as_often_as_what_is_asked_needs(slow: Slow | None, rounds: int, tmp_path: Path) -> None:
+    subject = tmp_path / SUBJECT
+    write_subject(subject, *_bare(models.Small()))
+    ModelTrial(subject, slow, folder=tmp_path / "t", limit=60).command(at("eager"), tmp_path)
+    request = json.loads((tmp_path / REQUEST).read_bytes())
+    assert (request["rounds"], request["referee"]) == (rounds, slow is None)  # float64 is no referee of time
+
+
+def _bare(model: object) -> tuple[object, list[tuple[torch.Tensor]], How]:
+    bare, how = how_of(model)
+    return bare, [(X,)], how

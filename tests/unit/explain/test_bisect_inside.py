@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dump_maker import make_dump
 
 from cutaway.dump import load
@@ -17,7 +18,7 @@ from cutaway.explain.bisect.recorded import importable
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Lines
 from cutaway.explain.switches import Place
-from cutaway.explain.trial import Observation, Setting, Signature, vllm_child
+from cutaway.explain.trial import Observation, Setting, Signature, Slow, vllm_child
 
 Event = dict[str, Any]
 Says = Callable[[Setting], tuple[list[Event], bool]]
@@ -56,8 +57,8 @@ class SignatureJudge:
         return ""
 
 
-def look(trial: WrittenTrial, part: str = "inductor", minutes: float = 5) -> Finding:
-    return inside(trial, SignatureJudge(), part, Budget(minutes), Lines(None))
+def look(trial: WrittenTrial, part: str = "inductor", minutes: float = 5, slow: Slow | None = None) -> Finding:
+    return inside(trial, SignatureJudge(), part, Budget(minutes), Lines(None), slow=slow)
 
 
 def always(*events: Event) -> Says:
@@ -259,18 +260,61 @@ def times(compiled: float, eager: float, number: int) -> list[Event]:
 
 def test_a_slow_piece_is_named_when_its_eager_graph_is_quicker(tmp_path: Path) -> None:
     says = unless(lambda s: bool(s.switches.eager), SAME, *times(0.2, 0.01, 5))
-    found = look(WrittenTrial(tmp_path, says, took=2.0))
+    found = look(WrittenTrial(tmp_path, says, took=2.0), slow="run")
     assert (found.kind, found.piece, found.confidence) == ("slow", "piece_06", "confirmed")
 
 
 def test_a_first_call_is_no_measure(tmp_path: Path) -> None:
-    found = look(WrittenTrial(tmp_path, always(SAME, *times(0.2, 0.01, 2)), took=2.0))
+    found = look(WrittenTrial(tmp_path, always(SAME, *times(0.2, 0.01, 2)), took=2.0), slow="run")
     assert (found.kind, found.piece) == ("unknown", None)
 
 
 def test_a_slow_piece_without_which_it_is_as_slow_is_not_named(tmp_path: Path) -> None:
-    found = look(WrittenTrial(tmp_path, always(SAME, *times(0.2, 0.01, 5)), took=2.0))
+    found = look(WrittenTrial(tmp_path, always(SAME, *times(0.2, 0.01, 5)), took=2.0), slow="run")
     assert (found.kind, found.piece, found.confidence) == ("unknown", None, "unknown")
+
+
+RECORDED, TIMED = "passes recorded", "pieces timed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "slow", "part", "trials"),
+    [
+        ("vllm", "start", "passes", [{RECORDED}]),
+        ("model", "start", "inductor", [{RECORDED}]),
+        ("vllm", "run", "passes", [{TIMED}, {"piece_06 eager"}]),
+        ("vllm", "run", "caches", [{TIMED}, {"piece_06 eager"}]),
+        ("program", "start", "inductor", [{RECORDED, TIMED}, {"piece_06 eager"}]),
+        ("vllm", "start", "caches", []),  # where the time is gone without caches, all passes were still there
+        ("vllm", "start", "compile", []),
+        ("vllm", "run", "cuda_graphs", []),
+    ],
+)
+def test_for_slowness_only_that_is_run_which_can_change_the_verdict(
+    kind: str, slow: Slow, part: str, trials: list[set[str]], tmp_path: Path
+) -> None:
+    trial = WrittenTrial(tmp_path, always(*times(0.2, 0.01, 5)), took=2.0, kind=kind)
+    found = look(trial, part, slow=slow)
+    assert [_done(setting) for setting in trial.settings] == trials
+    assert not any(setting.switches.compare or setting.switches.fresh for setting in trial.settings)
+    assert found.unknown if not trials else found.part == part
+
+
+def _done(setting: Setting) -> set[str]:
+    switches = setting.switches
+    return {
+        *({RECORDED} if setting.record else ()),
+        *({TIMED} if switches.times else ()),
+        *(f"{place.piece} eager" for place in switches.eager),
+    }
+
+
+def test_a_pass_that_does_not_end_is_named_where_slowness_is_asked_for(tmp_path: Path) -> None:
+    trial = WrittenTrial(tmp_path, unless(lambda s: "endless" in s.switches.passes_off, COMPILE, in_pass("endless")))
+    trial.crashes = True
+    found = look(trial, "passes", slow="start")
+    assert (found.pass_name, found.confidence) == ("endless", "confirmed")
+    assert trial.settings[0].switches.changes_something  # so that passes are announced
 
 
 def test_a_finding_is_said_in_one_sentence() -> None:

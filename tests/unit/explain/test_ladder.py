@@ -177,6 +177,14 @@ def test_slowness_is_placed_where_the_time_goes() -> None:
     assert climb(level, slow=True).outcome == "none"
 
 
+def test_slowness_takes_both_ends_and_the_rungs_beside_its_place() -> None:
+    trial = Table(lambda setting: right(seconds=60.0, took=9.0 if setting.passes else 1.0))
+    assert climb(trial, slow=True).part == "passes"
+    names = [(off(setting) or ("on",))[-1] for setting in trial.asked]
+    assert names == ["on", "eager", "passes", "caches"]
+    assert not any(setting.switches.compare or setting.record for setting in trial.asked)
+
+
 def test_what_is_known_when_time_is_up() -> None:
     now = [0.0]
     trial = Table(lambda setting: wrong(60) if setting.passes else right(60))

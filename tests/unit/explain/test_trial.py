@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutaway.errors import IsolateError, UsageError
-from cutaway.explain.trial import Completion, Completions, Observation, Printed, Setting, Signature, at
+from cutaway.explain.trial import Completion, Completions, Observation, Printed, Setting, Signature, Slow, at
 from cutaway.explain.trial import caches as caches_of
 from cutaway.explain.trial.crash import signature_of
 from cutaway.explain.trial.environment import variables_of
@@ -23,6 +25,7 @@ from cutaway.explain.trial.judge import ReferenceJudge, compared
 from cutaway.explain.trial.process import last_lines, run
 from cutaway.explain.trial.program import ProgramTrial, printed
 from cutaway.explain.trial.setting import PARTS
+from cutaway.explain.trial.vllm import REQUEST, VllmTrial
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", ".")}
 LEAVE = "import subprocess, sys; subprocess.Popen(['sleep', '987'], start_new_session=True); "
@@ -356,3 +359,11 @@ class TestProgram:
         assert not temporary.exists()
         assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["001-everything-on"]
         assert [path.name for path in found.folder.iterdir()] == ["log.txt"]
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+@pytest.mark.parametrize(("slow", "rounds"), [(None, 2), ("run", 2), ("start", 0)])
+def test_vllm_answers_no_prompt_where_its_start_is_what_is_slow(slow: Slow | None, rounds: int, tmp_path: Path) -> None:
+    trial = VllmTrial(["--model", "m"], slow=slow, folder=tmp_path / "t", limit=60)
+    trial.command(Setting(), tmp_path)
+    assert json.loads((tmp_path / REQUEST).read_bytes())["rounds"] == rounds

@@ -15,17 +15,25 @@ from cutaway.explain.bisect.parted import parted
 from cutaway.explain.bisect.passed import passed
 from cutaway.explain.bisect.recorded import importable, recording_of
 from cutaway.explain.bisect.seen import Event, Seen
-from cutaway.explain.bisect.slow import slow
+from cutaway.explain.bisect.slow import too_slow
 from cutaway.explain.bisect.trials import Trials
 from cutaway.explain.budget import Budget
 from cutaway.explain.progress import Progress
 from cutaway.explain.switches import EVERYWHERE, Switches
-from cutaway.explain.trial import Judge, Observation, Trial
+from cutaway.explain.trial import Judge, Observation, Slow, Trial
 
 FINDINGS = ("passed", "overwrote", "parted", "nan")
 
 
-def inside(trial: Trial, judge: Judge, part: str, budget: Budget, progress: Progress, repeats: int = 1) -> Finding:
+def inside(
+    trial: Trial,
+    judge: Judge,
+    part: str,
+    budget: Budget,
+    progress: Progress,
+    repeats: int = 1,
+    slow: Slow | None = None,
+) -> Finding:
     """Look for the place of a fault inside of a part.
 
     Args:
@@ -35,11 +43,14 @@ def inside(trial: Trial, judge: Judge, part: str, budget: Budget, progress: Prog
         budget: what may be spent; what was found by then is returned.
         progress: told of every step.
         repeats: for a fault that comes and goes, how many trials in a row must be right for it to be gone; else 1.
+        slow: the fault is that it is slow, to start or to run: then nothing is compared.
 
     Returns:
         What is known; what could not be found out is in `Finding.unknown`.
     """
     trials = Trials(trial, judge, part, budget, progress, repeats)
+    if slow is not None:
+        return too_slow(trials, slow)
     asked = Switches(compare=(EVERYWHERE,), fresh=(EVERYWHERE,) if part == "caches" else ())
     observation = trials.observe("every piece against its eager graph", asked, record=True)
     for _ in range(repeats - 1):
@@ -60,7 +71,7 @@ def _found(trials: Trials, observation: Observation, seen: Seen, dump: Dump | No
         return crashed(trials, observation, seen, dump)
     first = next((event for event in seen.events if event["event"] in FINDINGS), None)
     if first is None:
-        return _nothing(trials, observation, seen, dump)
+        return _nothing(trials, observation, seen)
     trials.progress.learn(_heard(first))
     if first["event"] == "passed":
         return passed(trials, first, seen)
@@ -72,13 +83,11 @@ def _found(trials: Trials, observation: Observation, seen: Seen, dump: Dump | No
     return found.without(why) if why else found
 
 
-def _nothing(trials: Trials, observation: Observation, seen: Seen, dump: Dump | None) -> Finding:
+def _nothing(trials: Trials, observation: Observation, seen: Seen) -> Finding:
     """No piece is wrong by itself."""
     part, compared = trials.part, seen.compared
     told = f"each of {compared} pieces and ranges computes what its eager graph does, and overwrites nothing"
     is_faulty = trials.judge.faulty(observation)
-    if observation.took is not None and is_faulty:
-        return slow(trials, observation.took, dump, told)
     if not compared:
         return Finding(part, unknown=("no piece was called that could be compared",))
     if not is_faulty:

@@ -20,7 +20,7 @@ from cutaway.explain.trial.observation import (
     Signature,
     Tensors,
 )
-from cutaway.explain.trial.setting import EVERYTHING_ON, PARTS, Setting, at, before
+from cutaway.explain.trial.setting import EVERYTHING_ON, PARTS, Setting, Slow, at, before
 
 __all__ = [
     "EVERYTHING_ON",
@@ -34,6 +34,7 @@ __all__ = [
     "Printed",
     "Setting",
     "Signature",
+    "Slow",
     "Tensors",
     "Trial",
     "at",

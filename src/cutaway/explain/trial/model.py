@@ -19,7 +19,7 @@ from cutaway.errors import UsageError
 from cutaway.explain.trial.observation import Observation, Signature, Tensors
 from cutaway.explain.trial.process import Ended
 from cutaway.explain.trial.runner import Runner
-from cutaway.explain.trial.setting import Setting, off
+from cutaway.explain.trial.setting import Setting, Slow, off
 
 SUBJECT = "subject.pt"
 REQUEST = "request.json"
@@ -95,7 +95,7 @@ class ModelTrial(Runner):
 
     kind = "model"
 
-    def __init__(self, subject: Path, slow: Literal["start", "run"] | None = None, **options: Any) -> None:
+    def __init__(self, subject: Path, slow: Slow | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.subject = subject
         self.slow = slow
@@ -107,11 +107,11 @@ class ModelTrial(Runner):
         request = Request(
             str(self.subject),
             list(off(setting)),
-            max(setting.rounds, 4 if self.slow == "run" else 1),
+            {"start": 1, "run": max(setting.rounds, 4), None: setting.rounds}[self.slow],
             [str(part) for part in data.get("sys_path", [])],
             str(data.get("init_main_from_path", "")) if needs_main else "",
             str(data.get("init_main_from_name", "")) if needs_main else "",
-            setting.eager,
+            setting.eager and self.slow is None,
         )
         (folder / REQUEST).write_bytes(msgspec.json.encode(request))
         return [sys.executable, "-m", "cutaway.explain.trial.model_child", str(folder)]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
 from cutaway.explain.switches import ANY, Switches
+
+Slow = Literal["start", "run"]
+"""Which time is too long: until a subject is ready, or of what it does then."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from cutaway.errors import IsolateError
 from cutaway.explain.trial.observation import Completions, Observation
 from cutaway.explain.trial.process import Ended
 from cutaway.explain.trial.runner import Runner, text_of
-from cutaway.explain.trial.setting import Setting
+from cutaway.explain.trial.setting import Setting, Slow
 
 REQUEST = "request.json"
 ANSWER = "answer.json"
@@ -74,7 +74,7 @@ class VllmTrial(Runner):
         arguments: Sequence[str],
         prompts: Sequence[str] = (),
         max_tokens: int = 8,
-        slow: Literal["start", "run"] | None = None,
+        slow: Slow | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -91,7 +91,8 @@ class VllmTrial(Runner):
             )
 
     def command(self, setting: Setting, folder: Path) -> Sequence[str]:
-        request = Request(self.arguments, self.prompts, self.max_tokens, setting.rounds)
+        rounds = 0 if self.slow == "start" else setting.rounds  # then nobody looks at what it answers
+        request = Request(self.arguments, self.prompts, self.max_tokens, rounds)
         (folder / REQUEST).write_bytes(msgspec.json.encode(request))
         return [sys.executable, "-m", "cutaway.explain.trial.vllm_child", str(folder)]
 
