@@ -162,8 +162,12 @@ def _one_graph(nodes: Iterable[fx.Node]) -> bool:
 
 
 def _in_order(nodes: Iterable[fx.Node]) -> list[fx.Node]:
-    nodes = list(nodes)
-    return sorted(nodes) if _one_graph(nodes) else nodes
+    """Nodes by their place in the graph; of several graphs (branches of ``torch.cond``), one graph after another."""
+    graphs: dict[int, list[fx.Node]] = {}
+    for node in nodes:
+        graphs.setdefault(id(node.graph), []).append(node)
+    groups = [sorted(group) for group in graphs.values()]
+    return [node for group in sorted(groups, key=lambda group: [node.name for node in group]) for node in group]
 
 
 _capture = threading.local()
