@@ -41,12 +41,16 @@ export function fit(box: Box, window: Window, most = 1.25): Camera {
   };
 }
 
-/** All of it where that can be read; else its top, as large as can be read. */
-export function start(box: Box, window: Window): Camera {
+/**
+ * All of it where that can be read; else its top, as large as can be read: where it begins, when it is wider than the
+ * window.
+ */
+export function start(box: Box, window: Window, first: Box = box): Camera {
   const whole = fit(box, window);
   if (whole.scale >= READABLE) return whole;
   const scale = Math.max(READABLE, Math.min(1, window.width / Math.max(1, box.width)));
-  return { x: box.x + box.width / 2 - window.width / 2 / scale, y: box.y, scale };
+  const middle = box.width * scale > window.width ? first : box;
+  return { x: middle.x + middle.width / 2 - window.width / 2 / scale, y: box.y, scale };
 }
 
 /** Moves as little as needed for the box to be seen, and comes nearer when it could not be read. */

@@ -213,7 +213,9 @@ export class Session {
         : "Everything is open.",
       folded > 0,
     );
-    await this.arrange(shown.layers[0]!.key);
+    // Of all of it, what comes first stays where it is.
+    const first = at === 0 ? (shown.children[0] ?? 0) : at;
+    await this.arrange(this.scene!.visible.shown[first]!.key);
   }
 
   async foldAll(): Promise<void> {

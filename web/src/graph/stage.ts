@@ -14,7 +14,7 @@ import {
 } from "./camera";
 import { hit, type Hit } from "./hit";
 import type { Measure } from "./label";
-import type { Scene } from "./layout/scene";
+import type { Box, Scene } from "./layout/scene";
 import { paint, type Pen, type Picture } from "./paint/canvas";
 import type { Look } from "./paint/look";
 import { begin } from "./paint/motion";
@@ -84,7 +84,7 @@ export class Stage {
     if (!old || anchor === null) {
       this.#picture = { scene, look, before: null, motion: null };
       this.#glide = null;
-      this.camera = start(scene.boxes[0]!, this.window);
+      this.camera = start(scene.boxes[0]!, this.window, firstOf(scene));
       this.#moved();
       return;
     }
@@ -203,7 +203,7 @@ export class Stage {
     this.#ratio = devicePixelRatio || 1;
     this.#canvas.width = Math.round(clientWidth * this.#ratio);
     this.#canvas.height = Math.round(clientHeight * this.#ratio);
-    if (first && this.scene) this.camera = start(this.scene.boxes[0]!, this.window);
+    if (first && this.scene) this.camera = start(this.scene.boxes[0]!, this.window, firstOf(this.scene));
     this.#heard.moved(this.camera, this.window);
     cancelAnimationFrame(this.#frame);
     this.#paint(performance.now()); // at once: an emptied canvas must not be seen
@@ -311,4 +311,9 @@ export class Stage {
     const [dx, dy] = event.shiftKey && event.deltaX === 0 ? [event.deltaY, 0] : [event.deltaX, event.deltaY];
     this.#set(pan(this.camera, -dx * lines, -dy * lines));
   }
+}
+
+/** Where reading begins. */
+function firstOf(scene: Scene): Box | undefined {
+  return scene.boxes[scene.visible.shown.findIndex((shown) => shown.kind !== "open")];
 }

@@ -5,8 +5,9 @@ import { hit, near, within } from "../../src/graph/hit";
 import { drawGraph } from "../../src/graph/items";
 import { labelOf } from "../../src/graph/label";
 import { Layouts } from "../../src/graph/layout/arrange";
+import { inColumns } from "../../src/graph/layout/columns";
 import { inOrder, read, write, type Elk } from "../../src/graph/layout/elk";
-import { BOTTOM, TOP, type Problem } from "../../src/graph/layout/level";
+import { BOTTOM, TOP, type Problem, type Solution } from "../../src/graph/layout/level";
 import type { Scene } from "../../src/graph/layout/scene";
 import { solveSimply } from "../../src/graph/layout/simple";
 import { step } from "../../src/graph/move";
@@ -117,7 +118,7 @@ describe("layout", () => {
     holds(scene);
     for (const { points } of scene.wires) expect(points[points.length - 1]).toBeGreaterThan(points[1]!);
     const cycle: Problem = {
-      boxes: Array(3).fill({ width: 9, height: 9, inputs: null, outputs: null }),
+      boxes: Array(3).fill({ width: 9, height: 9, layer: false, inputs: null, outputs: null }),
       inputs: [],
       outputs: [],
       lines: [
@@ -183,5 +184,107 @@ describe("layout", () => {
     expect(step(scene, scene.boxes.length - 1, "next")).toBe(scene.boxes.length - 1);
     const model = scene.byKey.get("Model")!;
     expect(step(scene, step(scene, model, "in"), "out")).toBe(model);
+  });
+});
+
+describe("a tall column of layers", () => {
+  /** Layers on top of each other, each read by the next and by one far below; a value goes through all of them. */
+  function tall(layers: number): { problem: Problem; solution: Solution } {
+    const [width, height, gap] = [300, 900, 40];
+    const boxes = Array.from({ length: layers }, () => ({
+      width,
+      height,
+      layer: true,
+      inputs: null,
+      outputs: null,
+    }));
+    const y = (at: number): number => 20 + at * (height + gap);
+    const total = y(layers) + 20;
+    const lines: Problem["lines"] = [{ from: TOP, to: BOTTOM, value: 0 }];
+    const points = [[10, 0, 10, total]];
+    for (let at = 0; at + 1 < layers; at++) {
+      lines.push({ from: at, to: at + 1, value: at + 1 });
+      points.push([170, y(at) + height, 170, y(at) + height + 10, 190, y(at) + height + 10, 190, y(at + 1)]);
+    }
+    lines.push({ from: layers - 1, to: 0, value: layers });
+    points.push([
+      180,
+      y(layers - 1) + height,
+      180,
+      y(layers - 1) + height + 9,
+      350,
+      y(layers - 1) + height + 9,
+      350,
+      9,
+      180,
+      9,
+      180,
+      y(0),
+    ]);
+    return {
+      problem: { boxes, inputs: [0], outputs: [0], lines },
+      solution: {
+        width: 360,
+        height: total,
+        x: boxes.map(() => 20),
+        y: boxes.map((_, at) => y(at)),
+        lines: points,
+        inputX: [10],
+        outputX: [10],
+      },
+    };
+  }
+
+  test("stands in columns that fit a window, in the order of reading", () => {
+    const { problem, solution } = tall(40);
+    const found = inColumns(problem, solution);
+    expect(found.width / found.height).toBeGreaterThan(1);
+    expect(found.width / found.height).toBeLessThan(3);
+    problem.boxes.forEach((box, at) => {
+      expect(found.x[at]! + box.width).toBeLessThanOrEqual(found.width);
+      expect(found.y[at]! + box.height).toBeLessThanOrEqual(found.height);
+      if (at === 0) return;
+      const below = found.x[at] === found.x[at - 1] && found.y[at]! >= found.y[at - 1]! + box.height;
+      expect(below || found.x[at]! > found.x[at - 1]! + box.width).toBe(true);
+    });
+  });
+
+  test("its lines still go from end to end, straight or at right angles, and through no layer", () => {
+    const { problem, solution } = tall(40);
+    const found = inColumns(problem, solution);
+    found.lines.forEach((line, index) => {
+      const { from, to } = problem.lines[index]!;
+      const end = line.length - 2;
+      if (from === TOP) expect(line.slice(0, 2)).toEqual([found.inputX[0], 0]);
+      else expect(line[1]).toBe(found.y[from]! + 900);
+      if (to === BOTTOM) expect(line.slice(end)).toEqual([found.outputX[0], found.height]);
+      else expect(line[end + 1]).toBe(found.y[to]);
+      for (let i = 2; i < line.length; i += 2) {
+        const [x, y, toX, toY] = [line[i - 2]!, line[i - 1]!, line[i]!, line[i + 1]!];
+        expect(x === toX || y === toY).toBe(true);
+        problem.boxes.forEach((box, at) => {
+          const [left, top] = [found.x[at]!, found.y[at]!];
+          const beside = Math.max(x, toX) <= left || Math.min(x, toX) >= left + box.width;
+          const over = Math.max(y, toY) <= top || Math.min(y, toY) >= top + box.height;
+          expect(beside || over, `line ${index} and layer ${at}`).toBe(true);
+        });
+      }
+    });
+  });
+
+  test("few layers, and what is no taller than a window is, stay as they are", () => {
+    const few = tall(7);
+    expect(inColumns(few.problem, few.solution)).toBe(few.solution);
+    const { problem, solution } = tall(40);
+    const flat = { ...solution, width: solution.height };
+    expect(inColumns(problem, flat)).toBe(flat);
+    const nodes = { ...problem, boxes: problem.boxes.map((box) => ({ ...box, layer: false })) };
+    expect(inColumns(nodes, solution)).toBe(solution);
+  });
+
+  test("of a model that is open", async () => {
+    const scene = await sceneOf(stackOf(120));
+    holds(scene);
+    expect(scene.boxes[0]!.height).toBeLessThan(2 * scene.boxes[0]!.width);
   });
 });

@@ -2,6 +2,7 @@
 
 import { sizeOf, type Label, type Measure } from "../label";
 import type { Visible } from "../fold";
+import { inColumns } from "./columns";
 import type { Elk } from "./elk";
 import { frameOf } from "./frame";
 import { levelsOf, type Level, type LevelBox, type Problem, type Solution } from "./level";
@@ -39,7 +40,7 @@ export class Layouts {
         solution = this.#solve(problem, key, budget);
         running.set(key, solution);
       }
-      solved.set(at, await solution);
+      solved.set(at, inColumns(problem, await solution));
     };
     await solve(0);
     return place(visible, labels, measure, levels, solved, budget);
@@ -139,13 +140,15 @@ function pose(
   const boxes = children.map((child): LevelBox => {
     const inner = solved.get(child);
     if (!inner) {
-      return { ...sizeOf(visible.shown[child]!, labels[child]!, measure), inputs: null, outputs: null };
+      const size = sizeOf(visible.shown[child]!, labels[child]!, measure);
+      return { ...size, layer: visible.shown[child]!.kind !== "node", inputs: null, outputs: null };
     }
     const { inputs, outputs } = levels.get(child)!;
     const frame = frameOf(inner, labels[child]!, measure);
     return {
       width: frame.width,
       height: frame.height,
+      layer: true,
       inputs: inputs.map((value, at) => ({ value: number(value), x: frame.inputs[at]!.x })),
       outputs: outputs.map((value, at) => ({ value: number(value), x: frame.outputs[at]!.x })),
     };

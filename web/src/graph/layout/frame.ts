@@ -30,11 +30,17 @@ export function frameOf(inner: Solution, label: Label, measure: Measure): Frame 
   const title = measure(label.title, "title") + measure(label.sub, "sub") + 60;
   const width = Math.ceil(Math.max(inner.width + 2 * PAD, title));
   const left = (width - inner.width) / 2;
-  const inputs = cross(inner.inputX, width, left);
-  const outputs = cross(inner.outputX, width, left);
+  const places = inner.columns ? straight : cross;
+  const inputs = places(inner.inputX, width, left);
+  const outputs = places(inner.outputX, width, left);
   const top = HEADER + (inputs.length > 0 ? Math.max(...inputs.map((one) => one.jog)) - 4 : PAD - 8);
   const bottom = outputs.length > 0 ? Math.max(...outputs.map((one) => one.jog)) + 2 : PAD;
   return { width, height: Math.ceil(top + inner.height + bottom), left, top, inputs, outputs };
+}
+
+/** Over and under columns, far from the middle: what follows such a layer need not stand below its middle. */
+function straight(places: number[], _: number, left: number): Crossing[] {
+  return places.map((place) => ({ x: place + left, inner: place + left, jog: 0 }));
 }
 
 function cross(places: number[], width: number, left: number): Crossing[] {

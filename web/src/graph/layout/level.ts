@@ -23,6 +23,8 @@ export interface Port {
 export interface LevelBox {
   width: number;
   height: number;
+  /** Whether it stands for a layer, or several. */
+  layer: boolean;
   /** For an open layer, where values enter and leave; null when the layout may choose. */
   inputs: Port[] | null;
   outputs: Port[] | null;
@@ -46,6 +48,8 @@ export interface Solution {
   /** Where the values of `inputs` and `outputs` cross the layer's edge. */
   inputX: number[];
   outputX: number[];
+  /** It was cut into columns: what comes in stands over the first, what leaves under the last. */
+  columns?: boolean;
 }
 
 /** Lines of an open layer among the things shown in it. */
