@@ -171,7 +171,7 @@ class TorchHands:
         self.hands.journal.write("compile", piece=name, range="")
         compiled = original(wrapper, graph, inputs, **patches)
         recorders = [recorder for recorder, _ in active()]
-        known = recorders[0].known() if recorders else None
+        known = recorders[0].compilations.known() if recorders else None
 
         def rebuild(piece: str, span: str) -> Runnable:
             with torch.no_grad():
