@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import programs
 import pytest
-from programs import line_of
-from recordings import Event, Recorded, check
+import torch
+from programs import line_of, numbers
+from recordings import Event, Recorded, check, recorded
 
+import cutaway
 from cutaway.record.fingerprint import fingerprint
 from cutaway.stages import STAGES
 
@@ -243,3 +246,18 @@ class TestPages:
         first = plain.events[0]
         assert (first["event"], first["schema"], first["rank"]) == ("run", 1, 0)
         assert [event["seq"] for event in plain.events] == list(range(len(plain.events)))
+
+
+def test_a_symbolic_float_is_what_it_was(tmp_path: Path) -> None:
+    """2.5 is no size, and not 2."""
+    torch._dynamo.reset()
+    with cutaway.record(tmp_path):
+        torch.compile(lambda x, factor: x * factor, backend="eager", dynamic=True)(numbers(3), 2.5)
+    recording = recorded(tmp_path)
+    (name,) = recording.compilations
+    sizes, _, floats = recording.read(f"{name}/98.guards.txt").partition("Symbolic floats:")
+    assert "captured with 3  from L['x'].size()[0]" in sizes
+    assert "captured with 2.5  from L['factor']" in floats
+    symbols = recording.table(recording.of("snapshot")[0])["symbols"]
+    hints = {facts["source"]: facts["hint"] for facts in symbols.values()}
+    assert hints == {"L['x'].size()[0]": 3, "L['factor']": None}

@@ -271,7 +271,7 @@ class _File:
         expr = torch_internals.expression(size)
         for symbol in getattr(expr, "free_symbols", ()):
             if str(symbol) not in self.symbols:
-                hint = torch_internals.symbol_facts(size.node.shape_env, symbol)["hint"]
+                hint = torch_internals.symbol_facts(torch_internals.shape_env_of_number(size), symbol)["hint"]
                 self.symbols[str(symbol)] = 8 if hint is None else hint
         return torch_internals.python_expression(size)
 

@@ -27,22 +27,27 @@ def describe(compilation: Compilation) -> str:
 
 
 def _symbols(shape_env: Any) -> list[str]:
-    """The sizes first; then integers that are no size (a value read out of a tensor)."""
+    """The sizes first; then integers that are no size (a value read out of a tensor), then what is no integer."""
     sizes: list[str] = []
     others: list[str] = []
-    for symbol in sorted(shape_env.var_to_range, key=str):
-        facts = torch_internals.symbol_facts(shape_env, symbol)
-        lower = "-∞" if facts["min"] is None else facts["min"]
-        upper = "∞" if facts["max"] is None else facts["max"]
-        replaced = shape_env.replacements.get(symbol)
-        known = f", always {replaced}" if replaced is not None else ""
-        line = f"  {symbol} in [{lower}, {upper}]{known}, captured with {facts['hint']}  from {facts['source']}"
-        place = torch_internals.where_replaced(shape_env, symbol) if replaced is not None else ""
-        line += f"    by {place}" if place else ""
-        is_size = "size()" in str(facts["source"]) or torch_internals.is_size_like(shape_env, symbol)
-        (sizes if is_size else others).append(line)
+    floats: list[str] = []
+    for symbol, equal in torch_internals.symbols_of(shape_env).items():
+        source = torch_internals.symbol_facts(shape_env, symbol)["source"]
+        is_size = "size()" in str(source) or torch_internals.is_size_like(shape_env, symbol)
+        (sizes if is_size else others if symbol.is_integer else floats).append(_symbol(shape_env, symbol, equal))
     lines = ["Symbolic sizes (one graph serves every size in the range):", *(sizes or ["  none: every size is fixed"])]
-    return lines + (["", "Other symbolic integers:", *others] if others else [])
+    lines += ["", "Other symbolic integers:", *others] if others else []
+    return lines + (["", "Symbolic floats:", *floats] if floats else [])
+
+
+def _symbol(shape_env: Any, symbol: Any, equal: Any) -> str:
+    facts, example = torch_internals.symbol_facts(shape_env, symbol), torch_internals.example_of(shape_env, symbol)
+    lower = "-∞" if facts["min"] is None else facts["min"]
+    upper = "∞" if facts["max"] is None else facts["max"]
+    known = f", always {equal}" if equal is not None else ""
+    line = f"  {symbol} in [{lower}, {upper}]{known}, captured with {example}  from {facts['source']}"
+    place = torch_internals.where_replaced(shape_env, symbol) if equal is not None else ""
+    return f"{line}    by {place}" if place else line
 
 
 def _constraints(shape_env: Any) -> list[str]:

@@ -38,19 +38,37 @@ def shape_env_of(gm: fx.GraphModule) -> Any:
 
 
 def symbol_facts(shape_env: Any, symbol: Any) -> dict[str, Any]:
-    """Range, example value and source of one symbol (sympy Symbol) of a ShapeEnv."""
+    """Range, example value (of an integer) and source of one symbol (sympy Symbol) of a ShapeEnv."""
     facts: dict[str, Any] = {"min": None, "max": None, "hint": None, "source": None}
     bounds = shape_env.var_to_range.get(symbol)
     if bounds is not None:
         facts["min"], facts["max"] = _finite(bounds.lower), _finite(bounds.upper)
-    values = getattr(shape_env, "backed_var_to_val", None)
-    known = (values if values is not None else shape_env.var_to_val).get(symbol)
-    facts["hint"] = int(known) if known is not None else None
+    example = example_of(shape_env, symbol)
+    facts["hint"] = example if isinstance(example, int) else None
     sources = shape_env.var_to_sources.get(symbol)
     if sources:
         name = sources[0].name
         facts["source"] = name() if callable(name) else name
     return facts
+
+
+def example_of(shape_env: Any, symbol: Any) -> int | float | None:
+    """What a symbol was while tracing; None when nobody has looked at its value (unbacked)."""
+    values = getattr(shape_env, "backed_var_to_val", None)
+    known = (values if values is not None else shape_env.var_to_val).get(symbol)
+    if known is None:
+        return None
+    return int(known) if symbol.is_integer else float(known)
+
+
+def symbols_of(shape_env: Any) -> dict[Any, Any]:
+    """The symbols of a ShapeEnv by name -> what each was found to equal; None for nothing else."""
+    return {symbol: shape_env.replacements.get(symbol) for symbol in sorted(shape_env.var_to_range, key=str)}
+
+
+def shape_env_of_number(number: Any) -> Any:
+    """The ShapeEnv that a SymInt, SymFloat or SymBool belongs to."""
+    return number.node.shape_env
 
 
 def _finite(bound: Any) -> int | None:

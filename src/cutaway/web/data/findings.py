@@ -159,7 +159,7 @@ class _Findings:
             text = guards.text[:1_000_000]
         except DumpError:
             return
-        sizes = text.partition("Other symbolic integers:")[0].partition("Constraints")[0]
+        sizes = text.partition("Symbolic sizes")[2].partition("\n\n")[0]
         for name, value, hint, source in _FIXED.findall(sizes):
             why = _constraints(text, name)
             said = f"the size {name} ({source}) is always {value}: the graph serves no other"
