@@ -49,6 +49,8 @@ def test_stages_appear_while_it_compiles(browser: object, compiling: Compile) ->
         page.goto(url)
         expect(page.get_by_role("heading", name="passed").first).to_be_visible(timeout=120_000)
         page.evaluate("() => { window.sameLoad = true; }")
+        live = page.get_by_role("banner").get_by_text("live", exact=True)
+        expect(live).to_be_visible()
         viewer.press("2")
         steps = viewer.main.get_by_role("listbox", name="Stages and passes in order").get_by_role("option")
         expect(steps.filter(has_text="before_post_grad").first).to_be_visible(timeout=120_000)
@@ -62,6 +64,7 @@ def test_stages_appear_while_it_compiles(browser: object, compiling: Compile) ->
         assert page.evaluate("() => window.sameLoad")
         assert viewer.fragment == there
         assert compiling.process.wait(120) == 0
+        expect(live).to_have_count(0)
         viewer.press("1")
         expect(page.get_by_text("later").first).to_be_visible()
         assert page.evaluate("() => window.sameLoad")

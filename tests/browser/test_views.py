@@ -34,6 +34,7 @@ def test_every_view_opens(viewer: Viewer, run: str, view: str, tab: str) -> None
     expect(viewer.page.get_by_role("link", name=tab, exact=True)).to_have_attribute("aria-current", "page")
     assert len(viewer.main.inner_text()) > 100
     assert viewer.page.locator(".problem").count() == 0
+    expect(viewer.page.get_by_role("banner").get_by_text("live", exact=True)).to_have_count(0)  # it is finished
 
 
 class TestOverview:

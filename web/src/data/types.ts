@@ -38,6 +38,8 @@ export interface Index {
   process: string;
   /** Whether more may come: the page then follows `/api/events`. */
   live: boolean;
+  /** Whether it is being recorded just now. */
+  growing: boolean;
   /** For an offline report: when and how it was made. */
   report: {
     made: string;

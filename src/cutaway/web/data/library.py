@@ -23,6 +23,7 @@ from cutaway.web.data import shapes
 from cutaway.web.data.comparison import comparison
 from cutaway.web.data.difference import difference, step_difference
 from cutaway.web.data.graph import graph, snapshot
+from cutaway.web.data.growing import is_growing
 from cutaway.web.data.layers import layers
 from cutaway.web.data.overview import overview, rank_names
 from cutaway.web.data.process import Process
@@ -107,6 +108,7 @@ class Library:
             run=self.prefix + first.run,
             process=first.process,
             live=live,
+            growing=live and self._grows(first),
             report=None,
             against=None if other is None else shapes.Against(other.title, other.run, other.process),
         )
@@ -190,12 +192,20 @@ class Library:
                 self._processes[key] = Process(dump)
 
     def names(self) -> object:
-        """Equal as long as there are the same runs and processes; None when there is no dump any more."""
+        """Equal as long as there are the same runs and processes, and the newest ones grow or do not; None when there
+        is no dump any more."""
         try:
             first = self._now()
         except CutawayError:
             return None
-        return (first.runs, first.processes, self.against.names() if self.against is not None else None)
+        against = self.against.names() if self.against is not None else None
+        return (first.runs, first.processes, self._grows(first), against)
+
+    def _grows(self, first: Location) -> bool:
+        """Whether a process of the run that is shown first, or of the dump compared with, still records."""
+        if any(is_growing(first.folder.parent / name) for name in first.processes):
+            return True
+        return self.against is not None and self.against.index(live=True).growing
 
     def _now(self) -> Location:
         """What is shown first, as things stand; a newer run may lack the process that was asked for."""

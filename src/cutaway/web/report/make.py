@@ -120,7 +120,7 @@ def _index(contents: Contents) -> shapes.Index:
         for run in index.runs
         if any(run.name == name for name, _ in held)
     ]
-    return msgspec.structs.replace(index, runs=runs, live=False)
+    return msgspec.structs.replace(index, runs=runs, live=False, growing=False)
 
 
 def _own_names() -> list[str]:

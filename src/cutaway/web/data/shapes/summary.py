@@ -76,6 +76,7 @@ class Index(Struct):
     run: str
     process: str
     live: bool
+    growing: bool
     report: ReportFacts | None
     against: Against | None = None
 
