@@ -16,8 +16,9 @@ import typer
 from cutaway.cli.options import AsJson
 from cutaway.cli.output import FINDING, Styled, aligned, write_json, write_lines
 from cutaway.errors import UsageError
-from cutaway.explain.cache.folders import Folder, open_folder
+from cutaway.explain.cache.folders import Folder, folder_at, open_folder
 from cutaway.explain.cache.inspect import Held, check_vllm, entries_of_vllm
+from cutaway.explain.cache.of_inductor import Lot, check_inductor, default_folder, lots_of
 from cutaway.record.layers.words import short_bytes
 from cutaway.record.limits import parse_bytes
 
@@ -34,7 +35,8 @@ CacheFolder = Annotated[
     str | None,
     typer.Argument(
         metavar="[FOLDER]",
-        help="A cache of Cutaway, or vLLM's VLLM_CACHE_ROOT. Default: where Cutaway keeps what it compiles.",
+        help="A cache of Cutaway, vLLM's VLLM_CACHE_ROOT, or Inductor's TORCHINDUCTOR_CACHE_DIR. "
+        "Default: where Cutaway keeps what it compiles.",
     ),
 ]
 OlderThan = Annotated[
@@ -49,24 +51,52 @@ Unreferenced = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
 
+_WORDS = {
+    "cutaway": ("cache of Cutaway", "entry", "entries"),
+    "vllm": ("vLLM's cache", "entry", "entries"),
+    "inductor": ("torch's cache", "kind", "kinds"),
+}
+_OTHERS = {
+    "vllm": ("vLLM's", "remove a key's folder by hand while no vLLM runs"),
+    "inductor": ("torch's", "remove it, or what of it you like, while no program uses it: torch compiles anew"),
+}
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 @cache.command("ls")
 def ls(path: CacheFolder = None, as_json: AsJson = False) -> int:
-    """List what is in a cache: of which model or piece, how old, how large."""
-    folder = _folder(path)
-    if folder.kind == "vllm":
-        held = entries_of_vllm(folder)
-        rows, shapes = [_vllm_row(one) for one in held], [asdict(one) for one in held]
-    else:
-        found = _ours().stored(_store(folder))
-        rows, shapes = [_own_row(one) for one in found], [_shape(one) for one in found]
+    """List what is in a cache: of which model or piece, how old, how large.
+
+    Without FOLDER, what torch itself keeps stands below: how many compiled graphs and kernels, how old, how large.
+    """
+    folders = [_folder(path)] if path is not None else _both()
+    listed = [(folder, *_listed(folder)) for folder in folders]
     if as_json:
-        write_json({"cache": folder.kind, "folder": str(folder.root), "entries": shapes})
-    else:
+        first, *more = ({"cache": one.kind, "folder": str(one.root), "entries": shapes} for one, _, shapes in listed)
+        write_json({**first, **{one["cache"]: one for one in more}})
+        return 0
+    for folder, rows, shapes in listed:
         write_lines(_table(folder, rows, sum(one["bytes"] for one in shapes)))
     return 0
+
+
+def _both() -> list[Folder]:
+    """Cutaway's cache, and Inductor's, where there is one of them at least."""
+    inductor = default_folder(os.environ)
+    found = [folder_at(_default()), Folder("inductor", inductor) if inductor.is_dir() else None]
+    return [folder for folder in found if folder is not None] or [_folder(None)]
+
+
+def _listed(folder: Folder) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """The entries of a cache, as rows and as JSON."""
+    if folder.kind == "inductor":
+        lots = lots_of(folder.root)
+        return [_lot_row(one) for one in lots], [asdict(one) for one in lots]
+    if folder.kind == "vllm":
+        held = entries_of_vllm(folder)
+        return [_vllm_row(one) for one in held], [asdict(one) for one in held]
+    found = _ours().stored(_store(folder))
+    return [_own_row(one) for one in found], [_shape(one) for one in found]
 
 
 @cache.command("verify")
@@ -76,7 +106,7 @@ def verify(path: CacheFolder = None, as_json: AsJson = False) -> int:
     Exits 1 when something is wrong. A damaged entry of Cutaway's cache does no harm: it is compiled anew.
     """
     folder = _folder(path)
-    found = list(check_vllm(folder) if folder.kind == "vllm" else _ours().check(_store(folder)))
+    found = list(_checked(folder))
     if as_json:
         problems = [{"key": key, "why": why} for key, why in found]
         write_json({"cache": folder.kind, "folder": str(folder.root), "ok": not found, "problems": problems})
@@ -101,12 +131,9 @@ def prune(
     Safe beside programs that use the cache: what somebody is at is left alone, and what a program misses is compiled.
     """
     folder = _folder(path)
-    if folder.kind == "vllm":
-        raise UsageError(
-            f"{str(folder.root)!r} is vLLM's",
-            "it is only read here",
-            "remove a key's folder by hand while no vLLM runs",
-        )
+    if folder.kind in _OTHERS:
+        whose, cure = _OTHERS[folder.kind]
+        raise UsageError(f"{str(folder.root)!r} is {whose}", "it is only read here", cure)
     ours = _ours()
     wish = ours.Wish(
         None if older_than is None else _seconds(older_than),
@@ -122,8 +149,18 @@ def prune(
 
 
 def _folder(path: str | None) -> Folder:
+    return open_folder(Path(path) if path else _default())
+
+
+def _default() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return open_folder(Path(path or os.environ.get("CUTAWAY_CACHE_ROOT") or Path(home) / "cutaway"))
+    return Path(os.environ.get("CUTAWAY_CACHE_ROOT") or Path(home) / "cutaway")
+
+
+def _checked(folder: Folder) -> Iterator[tuple[str, str]]:
+    if folder.kind == "inductor":
+        return check_inductor(folder.root)
+    return check_vllm(folder) if folder.kind == "vllm" else _ours().check(_store(folder))
 
 
 def _ours() -> Any:
@@ -149,8 +186,8 @@ def _shape(one: Stored) -> dict[str, Any]:
 
 
 def _table(folder: Folder, rows: list[list[str]], size: int) -> Iterator[list[Styled]]:
-    what = "vLLM's cache" if folder.kind == "vllm" else "cache of Cutaway"
-    count = f"{len(rows)} entr{'y' if len(rows) == 1 else 'ies'}"
+    what, one, many = _WORDS[folder.kind]
+    count = f"{len(rows)} {one if len(rows) == 1 else many}"
     yield [(str(folder.root), "bold"), (f": {what}, {count}, {short_bytes(size)}", "")]
     for row in aligned(rows, right=(3,)):
         yield [("  " + "  ".join(row).rstrip(), "")]
@@ -171,6 +208,10 @@ def _own_row(one: Stored) -> list[str]:
 def _vllm_row(one: Held) -> list[str]:
     of = one.model or "(not recorded)"
     return [one.key[:10], one.kind, of, short_bytes(one.bytes), _when(one.made), " ".join(one.ranks)]
+
+
+def _lot_row(one: Lot) -> list[str]:
+    return [one.kind, str(one.count), one.what, short_bytes(one.bytes), f"{_when(one.oldest)} to {_when(one.newest)}"]
 
 
 def _when(made: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cutaway.cli import main
 from cutaway.compiler.cache.factors import key_of
@@ -203,6 +204,62 @@ class TestPrune:
         (tmp_path / "torch_compile_cache").mkdir()
         assert main(["cache", "prune", str(tmp_path), "--older-than", "1d"]) == 2
         assert "only read here" in capsys.readouterr().err
+
+
+@pytest.fixture(name="inductor")
+def _inductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Inductor's folder after torch has compiled a graph for real; Cutaway's holds one piece."""
+    folder = tmp_path / "inductor"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    monkeypatch.setenv("CUTAWAY_CACHE_ROOT", str(tmp_path / "cutaway"))
+    put(tmp_path / "cutaway", "piece_00")
+    x = torch.ones(4, 4)
+    with torch.no_grad():
+        assert torch.equal(torch.compile(lambda x: x @ x)(x), x @ x)
+    return folder
+
+
+class TestOfInductor:
+    def test_what_torch_keeps_is_counted_beside_cutaways_own(
+        self, inductor: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, found = said(capsys, "ls")
+        assert (code, found["cache"], [one["of"] for one in found["entries"]]) == (0, "cutaway", ["piece_00 for 1_16"])
+        assert found["inductor"]["folder"] == str(inductor)
+        lots = {one["kind"]: one for one in found["inductor"]["entries"]}
+        graphs = [one for name, one in lots.items() if name in ("fxgraph", "aotautograd")]
+        assert graphs
+        assert {one["count"] for one in graphs} == {1}
+        assert lots["code"]["count"] >= 1
+        files = [path for path in inductor.rglob("*") if path.is_file()]
+        assert sum(one["bytes"] for one in lots.values()) == sum(path.stat().st_size for path in files)
+        assert min(one["oldest"] for one in lots.values()) == min(path.stat().st_mtime for path in files)
+        assert main(["cache", "ls"]) == 0
+        assert f"{inductor}: torch's cache, " in capsys.readouterr().out
+        assert said(capsys, "ls", str(inductor))[1]["cache"] == "inductor"
+
+    def test_a_graph_that_is_not_what_torch_put_there_is_found(
+        self, inductor: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert said(capsys, "verify", str(inductor)) == (
+            0,
+            {"cache": "inductor", "folder": str(inductor), "ok": True, "problems": []},
+        )
+        graph = next(path for path in (inductor / "aotautograd").rglob("*") if path.is_file())
+        graph.write_bytes(graph.read_bytes()[:-1] + b"?")
+        code, found = said(capsys, "verify", str(inductor))
+        assert (code, [one["key"] for one in found["problems"]]) == (1, [graph.parent.name])
+        graph.write_bytes(b"")
+        (problem,) = said(capsys, "verify", str(inductor))[1]["problems"]
+        assert problem["why"].endswith("is empty")
+
+    def test_it_is_torchs_to_prune_and_no_key_in_it_says_what_it_is_made_of(
+        self, inductor: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["cache", "prune", str(inductor), "--older-than", "1d"]) == 2
+        assert "is torch's. It is only read here." in capsys.readouterr().err
+        assert main(["why", "cache", str(inductor)]) == 2
+        assert "record both starts" in capsys.readouterr().err.lower()
 
 
 class TestWhyCacheOfAStore:

@@ -1,7 +1,7 @@
 """Why a cache missed, whether it serves the wrong thing, what is in it.
 
 key           a key and what it was made of, of vLLM's caches and of ours
-folders       the entries of a cache's folder
+folders       the entries of a cache's folder (inspect: of vLLM's, of_inductor: what torch itself keeps)
 differences   where two keys differ, in words (files: lines of traced files)
 miss          something that was not there
 misses        each miss with the entries that come nearest (of_torch: of torch's own caches)

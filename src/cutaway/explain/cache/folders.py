@@ -11,6 +11,7 @@ from typing import Any
 
 from cutaway.errors import ExplainError
 from cutaway.explain.cache.key import Key
+from cutaway.explain.cache.of_inductor import is_of_inductor
 from cutaway.record.kept.notes import SUFFIX, Notes, read_notes
 
 FACTORS = "cache_key_factors.json"
@@ -25,15 +26,25 @@ class Folder:
     """A cache.
 
     Attributes:
-        kind: ``vllm`` or ``cutaway``.
-        root: vLLM's ``VLLM_CACHE_ROOT``, or ours.
+        kind: ``vllm``, ``cutaway`` or ``inductor``.
+        root: vLLM's ``VLLM_CACHE_ROOT``, ours, or Inductor's ``TORCHINDUCTOR_CACHE_DIR``.
     """
 
     kind: str
     root: Path
 
     def keys(self) -> list[Key]:
-        """Every entry that says what its key was made of, the oldest first."""
+        """Every entry that says what its key was made of, the oldest first.
+
+        Raises:
+            ExplainError: it is Inductor's, where none says so.
+        """
+        if self.kind == "inductor":
+            raise ExplainError(
+                "torch keeps of a key its digest alone",
+                f"{str(self.root)!r} is Inductor's cache",
+                "record both starts (`cutaway run`), then ask `cutaway why cache` of the dump",
+            )
         found = list(_vllm_keys(self.root) if self.kind == "vllm" else _own_keys(self.root))
         return sorted(found, key=lambda key: (key.made, key.place))
 
@@ -47,7 +58,7 @@ def folder_at(path: Path) -> Folder | None:
             return Folder("vllm", one)
     if path.name == _COMPILE or any(path.glob(f"*/rank_*/*/{FACTORS}")):
         return Folder("vllm", path.parent if path.name == _COMPILE else path)
-    return None
+    return next((Folder("inductor", one) for one in (path, *path.parents[:1]) if is_of_inductor(one)), None)
 
 
 def open_folder(path: Path) -> Folder:
@@ -59,10 +70,14 @@ def open_folder(path: Path) -> Folder:
     found = folder_at(path)
     if found is None:
         why = (
-            "there is no such folder" if not path.is_dir() else "it has neither `torch_compile_cache` nor `v1/entries`"
+            "there is no such folder"
+            if not path.is_dir()
+            else "it has no `torch_compile_cache`, no `v1/entries`, and no `fxgraph`"
         )
         raise ExplainError(
-            f"there is no cache at {str(path)!r}", why, "give vLLM's VLLM_CACHE_ROOT, or the cache folder of Cutaway"
+            f"there is no cache at {str(path)!r}",
+            why,
+            "give vLLM's VLLM_CACHE_ROOT, the cache folder of Cutaway, or Inductor's TORCHINDUCTOR_CACHE_DIR",
         )
     return found
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,9 +12,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from cutaway.errors import IsolateError
+from cutaway.explain.cache.of_inductor import VARIABLE, default_folder, folder_name
 
 HEADERS = "precompiled_headers"
-_ODD = r'[\\/:*?"<>|]'
 
 _PREFIX = "cutaway-try-"
 
@@ -61,7 +59,6 @@ class Prepared:
 def places(environment: Mapping[str, str]) -> list[Place]:
     """The caches that torch, vLLM and Cutaway would use with these variables."""
     home = _home(environment)
-    name = re.sub(_ODD, "_", _user())
     return [
         Place(
             "VLLM_CACHE_ROOT",
@@ -70,9 +67,9 @@ def places(environment: Mapping[str, str]) -> list[Place]:
             ("torch_compile_cache", "torch_aot_compile"),
         ),
         Place(
-            "TORCHINDUCTOR_CACHE_DIR",
+            VARIABLE,
             "inductor",
-            _folder(environment, "TORCHINDUCTOR_CACHE_DIR", Path(tempfile.gettempdir()) / f"torchinductor_{name}"),
+            default_folder(environment),
             without=(HEADERS, "locks", "tmp*"),
         ),
         Place("CUTAWAY_CACHE_ROOT", "cutaway", _folder(environment, "CUTAWAY_CACHE_ROOT", home / "cutaway")),
@@ -147,7 +144,7 @@ def temporary(environment: Mapping[str, str]) -> Path:
         raise IsolateError(
             "no folder for temporary files can be made", error.strerror or str(error), "make room, or set TMPDIR"
         ) from error
-    name = f"torchinductor_{re.sub(_ODD, '_', _user())}"
+    name = folder_name()
     theirs, ours = Path(environment.get("TMPDIR", tempfile.gettempdir())) / name / HEADERS, folder / name / HEADERS
     if theirs.is_dir():
         ours.mkdir(parents=True)
@@ -168,13 +165,6 @@ def _folder(environment: Mapping[str, str], variable: str, otherwise: Path) -> P
 
 def _home(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid_{os.getuid()}"
 
 
 def _copy(place: Place, own: Path) -> str | None:
