@@ -12,6 +12,7 @@ from cutaway.cli.options import AsJson, RankName, RunName
 from cutaway.cli.output import BAD_USE, FINDING, printable, write_json, write_lines
 from cutaway.cli.replay_json import replay_json
 from cutaway.cli.replay_text import replay_lines
+from cutaway.cli.replay_time import timing_json, timing_lines
 from cutaway.dump import load
 from cutaway.errors import UsageError
 from cutaway.record.limits import parse_bytes
@@ -21,6 +22,7 @@ from cutaway.replay.choose import file_of, reference_of, snapshot_of
 from cutaway.replay.launch import LIMIT
 from cutaway.replay.run import COMPILED, MEMORY, Compiled
 from cutaway.replay.sizes import parse_sizes
+from cutaway.replay.timing import REPEATS, time_graph
 
 Target = Annotated[
     str,
@@ -59,6 +61,15 @@ Memory = Annotated[
     typer.Option("--memory", metavar="SIZE", help="For values that wait to be compared; default 1GB. With less it runs "
                  "more often."),
 ]  # fmt: skip
+Time = Annotated[
+    bool,
+    typer.Option("--time", help="Measure how long it takes instead of comparing results: as Python, compiled here, and "
+                 "by the code in the dump; with --against the other graph too."),
+]  # fmt: skip
+Rounds = Annotated[
+    int | None,
+    typer.Option("--repeats", metavar="N", help=f"With --time: so many rounds; default {REPEATS}."),
+]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Stop it after that long.")]
 
 
@@ -72,12 +83,14 @@ def replay(
     rtol: Relative = None,
     atol: Absolute = None,
     memory: Memory = None,
+    time: Time = False,
+    repeats: Rounds = None,
     timeout: Timeout = LIMIT,
     run: RunName = None,
     rank: RankName = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run a graph again, and find the first node that computes something else than in another stage.
+    """Run a graph again, and find the first node that computes something else than in another stage; or measure it.
 
     This executes code that lies in the dump, in a process of its own: replay dumps that you trust. Exits 1 when results
     part beyond tolerance, 2 when it cannot be run or compared.
@@ -87,11 +100,22 @@ def replay(
             raise UsageError(f"{name} is {number:g}", "a tolerance is not negative", "give 0 or more")
     if timeout <= 0:
         raise UsageError(f"--timeout is {timeout:g}", "it is a number of seconds", "give more than 0")
+    given = {"--rtol": rtol, "--atol": atol, "--memory": memory} if time else {"--repeats": repeats}
+    odd = [name for name, value in given.items() if value is not None]
+    if odd:
+        why = "nothing is compared with --time" if time else "nothing is measured without --time"
+        raise UsageError(f"{odd[0]} does not go with that", why, "leave it out")
+    if repeats is not None and repeats < 1:
+        raise UsageError(f"--repeats is {repeats}", "it is a number of rounds", "give 1 or more")
     held = MEMORY if memory is None else parse_bytes(memory, "--memory")
     subject = _subject(path, selector, run, rank)
     reference = reference_of(subject, against)
     _say(subject, reference)
     options = Options(inputs, seed, parse_sizes(sizes or []), rtol, atol, held, timeout)
+    if time:
+        timing = time_graph(subject, reference, options, REPEATS if repeats is None else repeats)
+        write_json(timing_json(timing)) if as_json else write_lines(timing_lines(timing))
+        return 0
     found = replay_graph(subject, reference, options)
     if as_json:
         write_json(replay_json(found))

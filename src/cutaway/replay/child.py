@@ -44,11 +44,11 @@ def do(job: Job) -> Answer:
             runs=pair.runs, values=pair.values, left_out=pair.left_out, outputs=pair.outputs, inputs=pair.inputs
         )
     except StepError as error:
-        return Answer(problem=_problem(error.graph, error.step, None, error.__cause__))
+        return Answer(problem=problem_of(error.graph, error.step, None, error.__cause__))
     except NodeError as error:
-        return Answer(problem=_problem(_whose(error, job), "run", error.node, error.__cause__))
+        return Answer(problem=problem_of(_whose(error, job), "run", error.node, error.__cause__))
     except Exception as error:  # noqa: BLE001  (whatever the dump's code did)
-        return Answer(problem=_problem(number, "run", None, error))
+        return Answer(problem=problem_of(number, "run", None, error))
 
 
 def _alone(job: Job, graph: LoadedGraph) -> Ran:
@@ -65,7 +65,8 @@ def _whose(error: BaseException, job: Job) -> int | None:
     return next((number for number, graph in enumerate(job.graphs) if graph.title in titles), None)
 
 
-def _problem(graph: int | None, step: str, node: str | None, error: BaseException | None) -> Problem:
+def problem_of(graph: int | None, step: str, node: str | None, error: BaseException | None) -> Problem:
+    """What the parent is told of an error: of which graph, at what step and node."""
     text = "".join(traceback.format_exception(error)) if error is not None else ""
     said = str(error).strip().splitlines() if error is not None else []
     name = type(error).__name__

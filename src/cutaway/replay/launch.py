@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
 from cutaway.errors import ReplayError
 from cutaway.replay.ask import ask
-from cutaway.replay.job import Answer, Job, Problem
+from cutaway.replay.job import Answer, Graph, Job, Problem
+from cutaway.replay.time_job import TimeAnswer, TimeJob
 
 LIMIT = 600.0
 """Seconds after which a replay is stopped."""
+
+
+class _Answer(Protocol):
+    """What a child answers."""
+
+    problem: Problem | None
+
+
+A = TypeVar("A", bound=_Answer)
 
 
 def launch(job: Job, limit: float = LIMIT) -> Answer:
@@ -20,7 +33,16 @@ def launch(job: Job, limit: float = LIMIT) -> Answer:
     Raises:
         ReplayError: it cannot be done, or took too long.
     """
-    asked = ask("cutaway.replay.child", job, Answer, limit)
+    return _launch("cutaway.replay.child", job, job.graphs, Answer, limit)
+
+
+def launch_timed(job: TimeJob, limit: float = LIMIT) -> TimeAnswer:
+    """Measure in a process of its own. As `launch`."""
+    return _launch("cutaway.replay.time_child", job, job.graphs, TimeAnswer, limit)
+
+
+def _launch(module: str, job: object, graphs: Sequence[Graph], answer: type[A], limit: float) -> A:
+    asked = ask(module, job, answer, limit)
     if asked.stopped:
         raise ReplayError(
             f"the replay took longer than {limit:g} seconds, and was stopped",
@@ -33,12 +55,13 @@ def launch(job: Job, limit: float = LIMIT) -> Answer:
         what = "the process that replays ended before it had answered"
         raise ReplayError(what, asked.why, cure, asked.printed) from asked.error
     if asked.answer.problem is not None:
-        raise _explained(asked.answer.problem, job, asked.printed)
+        raise explained(asked.answer.problem, graphs, asked.printed)
     return asked.answer
 
 
-def _explained(problem: Problem, job: Job, printed: str) -> ReplayError:
-    title = job.graphs[problem.graph].title if problem.graph is not None else "the graph"
+def explained(problem: Problem, graphs: Sequence[Graph], printed: str = "") -> ReplayError:
+    """The error for what a child could not do with these graphs."""
+    title = graphs[problem.graph].title if problem.graph is not None else "the graph"
     what = {
         "load": f"{title} cannot be loaded",
         "inputs": f"no inputs can be made for {title}",

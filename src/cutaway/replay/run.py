@@ -79,7 +79,7 @@ def replay(
 
 
 def _one(subject: Subject, options: Options, compiled: bool) -> Replayed:
-    _can_run(subject)
+    can_run(subject)
     chosen = choose_inputs(subject, options.inputs, check_sizes(options.sizes, subject))
     graph = Graph(subject.raw.text, subject.raw.title, chosen.sizes, chosen.saved)
     answer = _answer(Job(graphs=[graph], compiled=compiled), options)
@@ -90,14 +90,14 @@ def _one(subject: Subject, options: Options, compiled: bool) -> Replayed:
         seed=options.seed,
         inputs=len(subject.raw.inputs),
         recorded=tuple(chosen.recorded),
-        notes=(*chosen.notes, *_not_as_it_was(subject)),
+        notes=(*chosen.notes, *not_as_it_was(subject)),
         results=[(place, name) for place, name in enumerate(subject.raw.results)] if compiled else [],
     )
 
 
 def _two(reference: Subject, subject: Subject, options: Options) -> Replayed:
-    _can_run(reference)
-    _can_run(subject)
+    can_run(reference)
+    can_run(subject)
     pairs = pair(reference, subject)
     asked = check_sizes(options.sizes, reference, subject)
     chosen = choose_inputs(reference, options.inputs, asked, subject, pairs.sizes)
@@ -121,7 +121,7 @@ def _two(reference: Subject, subject: Subject, options: Options) -> Replayed:
         seed=options.seed,
         inputs=len(reference.raw.inputs),
         recorded=tuple(chosen.recorded),
-        notes=(*chosen.notes, *pairs.notes, *_not_as_it_was(reference, subject), *_left_out(answer)),
+        notes=(*chosen.notes, *pairs.notes, *not_as_it_was(reference, subject), *_left_out(answer)),
         results=_places(pairs, subject),
     )
 
@@ -132,14 +132,15 @@ def _answer(job: Job, options: Options) -> Answer:
     return launch(job, options.limit)
 
 
-def _can_run(subject: Subject) -> None:
+def can_run(subject: Subject) -> None:
+    """Raises ReplayError when a graph says of itself that it cannot be run in another process."""
     if subject.raw.problems:
         more = subject.raw.problems[1:]
         why = subject.raw.problems[0] + (f" (and {len(more)} more reasons stand in its header)" if more else "")
         raise ReplayError(f"{subject.name} cannot be run in another process", why, "choose another stage or piece")
 
 
-def _not_as_it_was(*subjects: Subject) -> list[str]:
+def not_as_it_was(*subjects: Subject) -> list[str]:
     """What is not as it was: files that were edited, and operators that need the engine."""
     edited = [f"{subject.raw.title} was changed since it was recorded" for subject in subjects if subject.edited]
     names = dict.fromkeys(name for subject in subjects for name in subject.raw.stand_ins)
