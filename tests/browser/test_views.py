@@ -203,6 +203,18 @@ class TestSearch:
         forms = len(found["forms"])
         expect(viewer.main.get_by_role("status").first).to_contain_text(f"in {forms} forms")
 
+    @pytest.mark.parametrize(
+        "query", ["op:*rms_norm*", "op:placeholder name:input_ids", "op:*rms_norm* piece:piece_02"]
+    )
+    def test_counts_the_stages_as_the_command_does(self, viewer: Viewer, dump: Path, query: str) -> None:
+        found = cutaway("find", dump, query, "--run", VLLM)
+        viewer.open(f"{HOME}/search?q={query}")
+        rows = viewer.main.get_by_role("listbox", name="What was found").get_by_role("option")
+        expect(rows).to_have_count(len(found["forms"]))
+        told = [row.get_by_role("img").get_attribute("aria-label") or "" for row in rows.all()]
+        wanted = [f"at {len(form['stages'])} of {len(form['of'])} stage" for form in found["forms"]]
+        assert sorted(text.partition(" stage")[0] + " stage" for text in told) == sorted(wanted)
+
     def test_as_one_types(self, viewer: Viewer) -> None:
         viewer.open(f"{HOME}/pipeline/{LOWERING}")
         viewer.press("/")

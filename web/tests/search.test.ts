@@ -171,6 +171,18 @@ describe("search", () => {
     expect(form!.spots.map((spot) => spot.stage)).toEqual(["captured", "piece"]);
   });
 
+  it("counts, of the stages, those that have the layers of what it found", () => {
+    const stages = (query: string) =>
+      search(ENGINE, query).forms.map((form) => `${form.spots.length} of ${form.of}`);
+    expect(stages("op:rms_norm")).toEqual(["2 of 3"]);
+    expect(stages("op:mul layer:layers.0.*")).toEqual(["1 of 1"]);
+    // A piece that was compiled with another counts under its own layers.
+    expect(stages("op:mul layer:layers.2.*")).toEqual(["1 of 3"]);
+    // What is asked for narrows the stages; what is in no layer may be at any.
+    expect(stages("op:rms_norm stage:captured")).toEqual(["1 of 1"]);
+    expect(stages("op:placeholder")).toEqual(["1 of 3"]);
+  });
+
   it("sees a piece that was compiled with another under its own layers", () => {
     expect(forms("layer:layers.2.* stage:post_grad")).toEqual(["1 aten.mul layers.2.input_layernorm"]);
     expect(forms("piece:4 op:mul")).toEqual(["1 aten.mul layers.2.input_layernorm"]);

@@ -3,6 +3,7 @@
 //   query ─parse─► terms ─testOf─► tests of strings ─► rows ─► forms: what is the same in layers and stages, once
 
 import type { Fingerprint } from "../data/types";
+import { Around } from "./around";
 import type { Engine } from "./columns";
 import { collect, Group, type Form } from "./forms";
 import { isGlob } from "./glob";
@@ -45,7 +46,10 @@ function formsFound(engine: Engine, query: Query): Form[] {
   const tests = query.terms.map((term) => testOf(term, engine.tested));
   const groups = new Map<string, Group>();
   if (tests.length) {
-    each(engine, tests, (view, places, local, graph) => collect(engine, groups, view, places, local, graph));
+    const around = new Around(engine, tests);
+    each(engine, tests, (view, places, local, graph) =>
+      collect(engine, groups, view, places, local, graph, around),
+    );
   }
   const forms: Form[] = [];
   for (const group of groups.values()) {

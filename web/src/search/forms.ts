@@ -1,6 +1,7 @@
 // Nodes that were found, folded over identical layers, pieces, stages and ranges.
 
 import type { Fingerprint, SearchTable, Selector } from "../data/types";
+import type { Around } from "./around";
 import type { Engine } from "./columns";
 import { label, pattern } from "./labels";
 import type { View } from "./places";
@@ -39,6 +40,8 @@ export interface Form {
   count: number;
   /** In the order of stages; never empty. */
   spots: Spot[];
+  /** At how many stages there are its layers. */
+  of: number;
   /** 0 is best: an operator of that very name. */
   rank: number;
 }
@@ -57,12 +60,14 @@ export class Group implements Form {
   rank = 0;
   asked = false;
   #where: string | null = null;
+  #of: number | null = null;
 
   constructor(
     readonly engine: Engine,
     readonly key: string,
     readonly compilation: string,
     readonly row: number,
+    readonly around: Around,
   ) {}
 
   /** To be called when all hits are there. */
@@ -112,6 +117,10 @@ export class Group implements Form {
     return all.filter((name) => !this.names.has(name));
   }
 
+  get of(): number {
+    return (this.#of ??= this.around.count(this.compilation, this.names));
+  }
+
   get types(): string[] {
     return this.#texts([...this.typeCounts].sort((a, b) => b[1] - a[1]).map(([at]) => at));
   }
@@ -136,6 +145,7 @@ export function collect(
   places: View["places"],
   local: Local,
   graph: number,
+  around: Around,
 ): void {
   const { table } = engine.tested;
   const { strings, columns } = table;
@@ -144,7 +154,7 @@ export function collect(
   for (const [number, { count, row, layers, inputs }] of local.forms) {
     const key = `${compilation} ${number}`;
     let group = groups.get(key);
-    if (!group) groups.set(key, (group = new Group(engine, key, compilation, row)));
+    if (!group) groups.set(key, (group = new Group(engine, key, compilation, row, around)));
     for (const at of layers) {
       const name = strings[at]!;
       group.names.add(view.change?.get(name) ?? name);
