@@ -11,7 +11,8 @@ from cutaway.dump.lineage.fold import fold
 from cutaway.dump.lineage.follow import Follower
 from cutaway.dump.lineage.question import Question, Start
 from cutaway.dump.lineage.result import Coverage, Lineage, Member, Way
-from cutaway.dump.lineage.trail import Ids, Spot, Trail
+from cutaway.dump.lineage.spot import Ids, Spot
+from cutaway.dump.lineage.trail import Trail
 from cutaway.dump.query.glob import glob
 from cutaway.dump.reader import Dump
 from cutaway.dump.snapshot import Snapshot

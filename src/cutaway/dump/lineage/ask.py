@@ -18,7 +18,8 @@ from cutaway.dump.lineage.calls import LIBRARIES, Calls
 from cutaway.dump.lineage.light import LightTable
 from cutaway.dump.lineage.node import no_such_node
 from cutaway.dump.lineage.question import Question, Start
-from cutaway.dump.lineage.trail import Ids, Spot, Trail
+from cutaway.dump.lineage.spot import Ids, Spot
+from cutaway.dump.lineage.trail import Trail
 from cutaway.dump.query.glob import glob, is_glob
 from cutaway.dump.select import matching, unknown
 from cutaway.dump.snapshot import Code, Snapshot

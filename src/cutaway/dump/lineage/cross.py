@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from cutaway.dump.lineage.trail import Ids, Spot, Trail
+from cutaway.dump.lineage.spot import Ids, Spot
+from cutaway.dump.lineage.trail import Trail
 
 PIECE = "piece"
 Reached = Sequence[tuple[Spot, Ids]]

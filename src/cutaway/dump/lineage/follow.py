@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cutaway.dump.lineage.calls import Call, Calls
 from cutaway.dump.lineage.cross import made_in, taken_by
 from cutaway.dump.lineage.result import Captured, Gone, KernelCall, Line, Step, StepNode, Way
-from cutaway.dump.lineage.trail import Ids, Spot, Trail
+from cutaway.dump.lineage.spot import Ids, Spot
+from cutaway.dump.lineage.trail import Trail
 from cutaway.dump.schema import Source
 from cutaway.dump.snapshot import Snapshot
 

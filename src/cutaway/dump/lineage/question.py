@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cutaway.dump.lineage.calls import Call
 from cutaway.dump.lineage.result import Kind
-from cutaway.dump.lineage.trail import Ids, Spot
+from cutaway.dump.lineage.spot import Ids, Spot
 
 
 class Start(NamedTuple):

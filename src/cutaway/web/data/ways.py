@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cutaway.dump import Compilation
-from cutaway.dump.lineage.trail import Spot
+from cutaway.dump.lineage.spot import Spot
 from cutaway.errors import SelectorError
 from cutaway.web.data import shapes
 from cutaway.web.data.process import Process
