@@ -109,9 +109,9 @@ def open_page(browser: Any, url: str, **options: Any) -> Iterator[Viewer]:
 
 
 @contextmanager
-def serving(dump: Path) -> Iterator[str]:
+def serving(dump: Path, *options: str) -> Iterator[str]:
     """`cutaway view`, and the address that it prints."""
-    command = [sys.executable, "-m", "cutaway.cli", "view", str(dump), "--json"]
+    command = [sys.executable, "-m", "cutaway.cli", "view", str(dump), *options, "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

@@ -6,46 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dump_maker import DumpMaker
+from branch_dump import AFTER, BEFORE, branch, branch_dump, changed, conds
 from table_maker import TableMaker
 
 from cutaway.web.data import Library, shapes
 
-Ops = list[str]
-BEFORE, AFTER = "model/captured", "model/post_grad"
-
-
-def branch(ops: Ops, attribute: str = "x") -> dict[str, Any]:
-    """A graph of operators in a row."""
-    maker = TableMaker({"": "Model"})
-    value = maker.input(attribute, [4])
-    for op in ops:
-        value = maker.call(op, [value], shape=[4])
-    maker.output(value)
-    return maker.table()
-
-
-def conds(branches: list[tuple[str, str]], graphs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A model that chooses between two graphs, in one layer after another, and does a little more in each."""
-    maker = TableMaker({"": "Model"} | {f"layers.{i}": "Gate" for i in range(len(branches))})
-    value, chosen = maker.input("x", [4]), maker.input("p", [], "bool")
-    for i, names in enumerate(branches):
-        held = [maker.call(name, [], f"layers.{i}", op="get_attr", name=name) for name in names]
-        value = maker.call("higher_order.cond", [chosen, *held, {"tuple": [{"node": value["id"]}]}], f"layers.{i}")
-        for op in ("getitem", "neg", "exp", "relu", "tanh"):
-            value = maker.call(f"aten.{op}.default", [value], f"layers.{i}", shape=[4])
-    maker.output(value)
-    return {**maker.table(), "graphs": graphs}
-
 
 def written(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> Library:
-    maker = DumpMaker(folder / "dump" / "run_001" / "rank_0_dp_0")
-    maker.compilation("model")
-    maker.snapshot(BEFORE, "captured", before, "model/00.captured")
-    maker.snapshot(AFTER, "post_grad", after, "model/01.post_grad")
-    maker.end("model")
-    maker.end()
-    return Library(folder / "dump")
+    return Library(branch_dump(folder, before, after))
 
 
 def rows(library: Library, selector: str) -> list[shapes.LayerRow]:
@@ -65,11 +33,7 @@ COS, SIN = branch(["aten.cos.default"]), branch(["aten.sin.default"])
 
 @pytest.fixture(name="changed")
 def _changed(tmp_path: Path) -> Library:
-    """Two layers; in one of the branches of both a pass put one operator in another's place."""
-    names = [("true_0", "false_0"), ("true_1", "false_1")]
-    old = {"true_0": COS, "false_0": SIN, "true_1": COS, "false_1": SIN}
-    tan = branch(["aten.tan.default"])
-    return written(tmp_path, conds(names, old), conds(names, {**old, "true_0": tan, "true_1": tan}))
+    return Library(changed(tmp_path))
 
 
 class TestOneGraph:
