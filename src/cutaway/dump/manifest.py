@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from cutaway.dump import schema
+from cutaway.dump.folder import ProcessFolder
+from cutaway.dump.locate import MANIFEST
 from cutaway.errors import DumpError, SchemaError
 
 TORN = "the last line is torn: the process was stopped while it wrote; the line is left out"
@@ -99,6 +101,46 @@ def read_events(
         events_are = "event is of a kind" if unknown == 1 else "events are of kinds"
         notes.append(f"{unknown} {events_are} that this Cutaway does not know")
     return events, notes
+
+
+class Manifest:
+    """The manifest of a process folder, as far as it has been read.
+
+    Args:
+        folder: of the process.
+        kinds: a union of event types to decode into.
+    """
+
+    def __init__(self, folder: ProcessFolder, kinds: Any) -> None:
+        self._folder = folder
+        self._kinds = kinds
+        self._bytes = 0  # up to where it was taken in
+        self._lines = 0  # how many ends of lines were in that
+        self._unended = False  # its last line is whole, but for its end
+
+    def read(self) -> tuple[Sequence[schema.Event], list[str]]:
+        """Its events and notes; see :func:`read_events`. Raises DumpError and SchemaError."""
+        content = self._folder.read(MANIFEST)
+        events, notes = read_events(content, self._kinds)
+        self._bytes = len(content) if TORN not in notes else content.rfind(b"\n") + 1
+        self._lines = content.count(b"\n")
+        self._unended = bool(content) and TORN not in notes and not content.endswith(b"\n")
+        return events, notes
+
+    def read_on(self) -> tuple[Sequence[schema.Event], list[str], int]:
+        """What was added since: events, notes and how many lines; a last line that is not finished waits.
+
+        Raises:
+            DumpError: it is broken, or was replaced by a shorter one.
+            SchemaError: the dump was made by a newer Cutaway.
+        """
+        added = self._folder.read_from(MANIFEST, self._bytes)
+        added = added[: added.rfind(b"\n") + 1]
+        lines = added.removeprefix(b"\n") if self._unended else added
+        events, notes = read_events(lines, self._kinds, self._lines + 1 + self._unended)
+        self._bytes, self._lines = self._bytes + len(added), self._lines + added.count(b"\n")
+        self._unended = self._unended and not added
+        return events, notes, lines.count(b"\n")
 
 
 def check_schema(number: int) -> None:

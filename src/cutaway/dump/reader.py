@@ -17,7 +17,7 @@ is read at once; graphs are read when they are asked for, and then kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,13 @@ from cutaway.dump.compilation import Compilation, Piece, Step
 from cutaway.dump.diff.select import Compared, compare_step, compare_steps
 from cutaway.dump.folder import ProcessFolder
 from cutaway.dump.frame import to_frame
-from cutaway.dump.locate import MANIFEST, Location, locate
-from cutaway.dump.manifest import TORN, read_events
+from cutaway.dump.locate import Location, locate
+from cutaway.dump.manifest import TORN, Manifest
 from cutaway.dump.schema import NodeTable
 from cutaway.dump.select import choose, matching, unknown
 from cutaway.dump.snapshot import Code, Snapshot, announced
 from cutaway.dump.tables import decode_table
+from cutaway.dump.unfound import why_nothing
 from cutaway.errors import DumpError, SelectorError
 
 if TYPE_CHECKING:
@@ -106,15 +107,9 @@ class Dump:
         self.complete = False
         self._folder = ProcessFolder(location.folder)
         self._tables: dict[str, tuple[NodeTable, dict[str, Any]]] = {}
-        content = self._folder.read(MANIFEST)
-        events, self.notes = read_events(content, _Events)
-        self._read = len(content) if TORN not in self.notes else content.rfind(b"\n") + 1
-        self._lines = content.count(b"\n")
-        self._unended = TORN not in self.notes and not content.endswith(b"\n")
-        for event in events:
-            self._take(event)
-        if not self.complete:
-            self.notes.append(INCOMPLETE)
+        self._manifest = Manifest(self._folder, _Events)
+        events, self.notes = self._manifest.read()
+        self._take_all(events)
 
     def read_on(self) -> int:
         """Take in what was added to the manifest since it was read; a last line that is not finished waits.
@@ -125,19 +120,11 @@ class Dump:
         Raises:
             DumpError: the manifest is broken, or was replaced by a shorter one: then load the dump again.
         """
-        added = self._folder.read_from(MANIFEST, self._read)
-        added = added[: added.rfind(b"\n") + 1]
-        if not added:
-            return 0
-        lines = added.removeprefix(b"\n") if self._unended else added
-        events, notes = read_events(lines, _Events, self._lines + 1)
-        self._read, self._lines, self._unended = self._read + len(added), self._lines + added.count(b"\n"), False
-        self.notes = [*(note for note in self.notes if note not in (TORN, INCOMPLETE, *notes)), *notes]
-        for event in events:
-            self._take(event)
-        if not self.complete:
-            self.notes.append(INCOMPLETE)
-        return lines.count(b"\n")
+        events, notes, lines = self._manifest.read_on()
+        if lines:
+            self.notes = [*(note for note in self.notes if note not in (TORN, INCOMPLETE, *notes)), *notes]
+            self._take_all(events)
+        return lines
 
     @property
     def selectors(self) -> list[str]:
@@ -172,7 +159,7 @@ class Dump:
         """
         known = self.selectors
         if not matching(selector, known):
-            raise self._unknown(selector, known)
+            raise why_nothing(selector, known, list(self), self.snapshots.values())
         name = choose(selector, known)
         return self.snapshots[name] if name in self.snapshots else self.codes[name]
 
@@ -278,6 +265,12 @@ class Dump:
         """A file, by its path below the process folder. Raises DumpError when it leads out of there."""
         return self._folder.read(path)
 
+    def _take_all(self, events: Iterable[schema.Event]) -> None:
+        for event in events:
+            self._take(event)
+        if not self.complete:
+            self.notes.append(INCOMPLETE)
+
     def _take(self, event: schema.Event) -> None:
         compilation = self._compilation(event.compilation) if event.compilation is not None else None
         if isinstance(event, schema.Run):
@@ -313,31 +306,3 @@ class Dump:
 
     def _compilation(self, name: str) -> Compilation:
         return self.compilations.setdefault(name, Compilation(name))
-
-    def _unknown(self, selector: str, known: Sequence[str]) -> SelectorError:
-        """Why a selector names nothing: an idle pass, a repeated piece, or a slip of the pen."""
-        passes = {step.selector: step for compilation in self for step in compilation.passes}
-        idle = matching(selector, list(passes))
-        if idle:
-            near = tuple(dict.fromkeys(filter(None, (self._before(passes[name]) for name in idle))))
-            what = repr(idle[0]) if len(idle) == 1 else f"each of the {len(idle)} passes called {selector!r}"
-            cure = f"show {' or '.join(near[:3])} instead" if near else ""
-            return SelectorError(f"{what} has no graph of its own", "the graph stayed as it was", cure, near)
-        for compilation in self:
-            for piece in compilation.pieces:
-                if piece.same_as is not None and piece.name in selector.split("/"):
-                    first = selector.replace(piece.name, piece.same_as)
-                    why = f"{piece.name} is the same graph as {piece.same_as}, and was compiled with it"
-                    return SelectorError(f"nothing is called {selector!r}", why, f"try {first!r}", (first,))
-        return unknown(selector, known)
-
-    def _before(self, ran: schema.PassRan) -> str | None:
-        """The snapshot that a pass worked on."""
-        earlier = [
-            snapshot.selector
-            for snapshot in self.snapshots.values()
-            if (snapshot.compilation, snapshot.piece) == (ran.compilation, ran.piece)
-            and snapshot.range in (ran.range, None)
-            and snapshot.seq < ran.seq
-        ]
-        return earlier[-1] if earlier else None
