@@ -20,9 +20,9 @@ from cutaway.errors import ReplayError
 from cutaway.explain.reproducer import run_reproducer
 from cutaway.explain.reproducer.against import code_for, wrong_result
 from cutaway.explain.reproducer.code import Code
-from cutaway.explain.reproducer.forked import ends_process
+from cutaway.explain.reproducer.forked import crashes
 from cutaway.explain.reproducer.make import CODE_ALONE
-from cutaway.explain.reproducer.program import Program
+from cutaway.explain.reproducer.program import Program, warm_up
 from cutaway.explain.reproducer.shrink import Shrinker
 from cutaway.explain.reproducer.write import write
 
@@ -116,19 +116,23 @@ class TestGeneratedCode:
 CRASHES = "import ctypes; ctypes.string_at(64)"
 
 
-def plant_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Inductor generates in this process for a sort reads where there is no memory."""
+def plant(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """What Inductor generates in this process for a sort has a line more before it."""
     right = FallbackKernel.codegen
 
     def codegen(self: FallbackKernel, wrapper: Any) -> None:
         if "sort" in str(self.op_overload):
-            wrapper.writeline(CRASHES)
+            wrapper.writeline(line)
         right(self, wrapper)
 
     monkeypatch.setattr(FallbackKernel, "codegen", codegen)
 
 
 class TestCrashes:
+    @pytest.fixture(scope="class", autouse=True)
+    def _warm(self) -> None:
+        warm_up()
+
     def test_a_graph_whose_code_ends_its_process_is_cut_down(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -140,7 +144,7 @@ class TestCrashes:
         program = Program("crash", (traced(forward),), given)
         assert not program.shows()  # what torch itself generates is right
         path = tmp_path / "reproducer.py"
-        plant_a_crash(monkeypatch)
+        plant(monkeypatch, CRASHES)
         assert program.shows()
         small = Shrinker(program, 120).run([None])
         assert small.graphs[0].find_nodes(op="call_function", target=aten.sort.default)
@@ -153,14 +157,30 @@ class TestCrashes:
         assert ended == 1, said
         assert said.rstrip().endswith("as it was generated: it ended with SIGSEGV")
 
-    def test_only_a_signal_ends_a_copy_of_the_process(self) -> None:
-        def fails() -> None:
+    def test_an_exception_of_generated_code_is_a_crash_as_well(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        graph = traced(lambda x: (operator.getitem(aten.sort.default(x), 0),))
+        program = Program("crash", (graph,), {"x": torch.randn(2)})
+        plant(monkeypatch, "raise RuntimeError('an illegal memory access')")
+        assert program.shows()
+        code = code_for(program)
+        assert code is not None
+        path = tmp_path / "reproducer.py"
+        write(program, path, [], [], True, code)
+        ended, said = run_reproducer(path, 120.0, CODE_ALONE)
+        assert ended == 1, said
+        assert said.rstrip().endswith("it ended with RuntimeError: an illegal memory access")
+
+    def test_what_cannot_be_made_and_what_does_not_end_is_no_crash(self) -> None:
+        def fails() -> Any:
             raise ValueError
 
-        assert ends_process(os.abort)
-        assert not ends_process(fails)
-        assert not ends_process(lambda: torch.ones(1000, 1000) @ torch.ones(1000, 1000))
-        assert not ends_process(lambda: time.sleep(60), limit=0.1)
+        assert crashes(lambda: os.abort)
+        assert crashes(lambda: fails)
+        assert not crashes(fails)
+        assert not crashes(lambda: lambda: torch.ones(1000, 1000) @ torch.ones(1000, 1000))
+        assert not crashes(lambda: lambda: time.sleep(60), limit=0.1)
 
 
 class TestOverwriting:

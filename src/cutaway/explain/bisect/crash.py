@@ -68,6 +68,8 @@ def _with_file(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kep
     """With the smallest graph whose code crashes, as it is compiled in a fresh process, or in the engine's; or else
     with the code that ran, and the whole graph."""
     last = Shown("crash", stages, [stages.last], [finding.node])
+    if any(node.device not in (None, "cpu") for node in stages.last.nodes):
+        return _as_it_ran(trials, finding, stages, seen, kept)  # each smaller one needs a process that uses no GPU yet
     found = reproduced(trials, finding, last)
     if found.reproducer is not None:
         return found
@@ -78,6 +80,10 @@ def _with_file(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kep
         made = told.first("made")
         with suppress(ReplayError):
             return with_file(finding, checked(msgspec.convert(made["made"] if made else {}, Made)), last)
+    return _as_it_ran(trials, finding, stages, seen, kept)
+
+
+def _as_it_ran(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kept: Event) -> Finding:
     code = generated_by(stages, seen, kept)
     return reproduced(trials, finding, Shown("crash", stages, [stages.captured], code=code))
 

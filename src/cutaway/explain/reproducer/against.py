@@ -13,7 +13,7 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.explain.reproducer.code import Code
-from cutaway.explain.reproducer.forked import ends_process
+from cutaway.explain.reproducer.forked import crashes
 from cutaway.explain.reproducer.program import Program, compiled, differ, extract, run_graph
 from cutaway.explain.within.generated import Generated
 from cutaway.replay.values import copy
@@ -31,7 +31,7 @@ def _written_before_it_ends(program: Program) -> Code | None:
     """The code of a program that ends its process: a copy of this one writes it down before it runs it."""
     with TemporaryDirectory(prefix="cutaway-code-") as folder:
         path = Path(folder) / "code.pt"
-        ends_process(lambda: _run(program, lambda code: torch.save(vars(code), path)))
+        crashes(lambda: lambda: _run(program, lambda code: torch.save(vars(code), path)))
         return Code(**torch.load(path, weights_only=True)) if path.exists() else None
 
 

@@ -17,7 +17,7 @@ from cutaway.explain.reproducer.against import code_for, wrong_result
 from cutaway.explain.reproducer.code import Code
 from cutaway.explain.reproducer.job import Made, Request
 from cutaway.explain.reproducer.make import CODE_ALONE, run_reproducer
-from cutaway.explain.reproducer.program import Program, plain
+from cutaway.explain.reproducer.program import Program, plain, warm_up
 from cutaway.explain.reproducer.shrink import Shrinker, seeded_inputs
 from cutaway.explain.reproducer.write import imports_of, write
 from cutaway.replay.compiled import trace
@@ -41,6 +41,8 @@ def make(request: Request) -> Made:
     before = program.size
     if request.code is not None:
         return _with_code(request, program, Code.of(request.code, inputs))
+    if request.fault == "crash":
+        warm_up()
     if not program.shows():
         return Made(nodes_before=before, why="the whole graph, run by itself with the same inputs, does not show it")
     shrinker = Shrinker(program, request.seconds)

@@ -1,4 +1,4 @@
-"""Work that may end its process, done in a copy of this one: what is changed in this process is changed there, too."""
+"""What may crash, called in a copy of this process: what a plugin has changed in this one is changed there, too."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from cutaway import torch_internals
 
 LIMIT = 60.0
 _PAUSE = 0.02
+_NOT_MADE, _RAISED = 2, 3
 
 
-def ends_process(work: Callable[[], object], limit: float = LIMIT) -> bool:
-    """Whether a signal ends a copy of this process that does some work.
+def crashes(make: Callable[[], Callable[[], object]], limit: float = LIMIT) -> bool:
+    """Whether a function crashes in a copy of this process: whether a signal ends it, or an exception.
 
     The copy has this thread alone: its operators use one, and Inductor compiles in it. It cannot use a GPU that this
     process uses, and prints nothing.
 
     Args:
-        work: what it does; an exception is no signal.
-        limit: seconds after which it is stopped; that is none either.
+        make: makes the function there; an exception of this is no crash.
+        limit: seconds after which the copy is stopped; that is none either.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn where there are other threads: these are not used
         child = os.fork()
-    return _signalled(child, limit) if child else _copied(work)
+    return _crashed(child, limit) if child else _copied(make)
 
 
-def _copied(work: Callable[[], object]) -> NoReturn:
+def _copied(make: Callable[[], Callable[[], object]]) -> NoReturn:
     """The copy: nothing of the process that it is of may be ended in it."""
-    code = 1
+    code = _NOT_MADE
     try:
         _prepare()
-        work()
+        function = make()
+        code = _RAISED
+        function()
         code = 0
     finally:
         os._exit(code)  # pyright: ignore[reportPrivateUsage]  (it is public, whatever its name)
@@ -58,12 +61,12 @@ def _prepare() -> None:
     torch_internals.compile_in_this_thread()
 
 
-def _signalled(child: int, limit: float) -> bool:
+def _crashed(child: int, limit: float) -> bool:
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.WIFSIGNALED(status)
+            return os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == _RAISED
         time.sleep(_PAUSE)
     for stop in (os.killpg, os.kill):
         with suppress(OSError):

@@ -10,7 +10,7 @@ from cutaway.replay.job import Graph
 
 Fault = Literal["pair", "overwritten", "compiled", "code", "crash", "nan"]
 """Two graphs that should compute the same; two of which the second writes to an input that the first leaves alone; a
-graph and what Inductor makes of it; a graph and code that was generated for it; a graph whose code ends the process; a
+graph and what Inductor makes of it; a graph and code that was generated for it; a graph whose code crashes; a
 graph that makes NaN of numbers."""
 
 

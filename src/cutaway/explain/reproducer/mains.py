@@ -140,13 +140,16 @@ def main():
 )
 
 CRASH = '''
+RAISED = 3
+
+
 def main():
     inputs = example_inputs()
     with torch.no_grad():
         if "--generated" in sys.argv:
-            print(generated(*inputs))
+            attempt(lambda: generated(*inputs))
         elif "--afresh" in sys.argv:
-            print(torch.compile(graph, fullgraph=True, dynamic=False)(*inputs))
+            attempt(lambda: torch.compile(graph, fullgraph=True, dynamic=False)(*inputs))
         else:
             print(f"the graph itself runs, and has {len(flat(graph(*copies(inputs))))} results")
             is_dead = ended("the code above, as it was generated", "--generated")
@@ -155,12 +158,25 @@ def main():
             sys.exit(1 if is_dead else 0)
 
 
+def attempt(function):
+    """Call it, and wait for a GPU; an exception is told by an exit code of its own."""
+    try:
+        function()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+        sys.exit(RAISED)
+
+
 def ended(what, argument):
-    """Run this file again, and say how that ended; whether by a signal."""
-    child = subprocess.run([sys.executable, __file__, argument], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    code = child.returncode
-    print(f"{what}: it ended with " + (signal.Signals(-code).name if code < 0 else f"exit code {code}"))
-    return code < 0
+    """Run this file again, and say how that ended; whether by a signal, or an exception."""
+    command = [sys.executable, __file__, argument]
+    child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    code, said = child.returncode, child.stdout.strip().splitlines()
+    how = signal.Signals(-code).name if code < 0 else said[-1] if code == RAISED and said else f"exit code {code}"
+    print(f"{what}: it ended with {how}")
+    return code < 0 or code == RAISED
 '''
 
 NAN = """

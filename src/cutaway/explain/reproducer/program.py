@@ -11,7 +11,7 @@ from torch import fx
 from torch.fx.node import map_arg
 
 from cutaway import torch_internals
-from cutaway.explain.reproducer.forked import ends_process
+from cutaway.explain.reproducer.forked import crashes
 from cutaway.explain.reproducer.job import Fault
 from cutaway.explain.within.reference import has_nan
 from cutaway.replay.compare import compare
@@ -62,17 +62,24 @@ class Program:
             _, given = run_graph(self.graphs[1], self.inputs)
             return bool(self._changed(given) - self._changed(left))
         if self.fault == "crash":
-            return ends_process(self._run_compiled)
+            return self._is_on_cpu() and crashes(self._compile)
         if has_nan(first):
             return False  # it compares with everything
         if self.fault == "pair":
             second, given = run_graph(self.graphs[1], self.inputs)
         else:
-            second, given = self._run_compiled()
+            second, given = run_graph(self.graphs[0], self.inputs, compiled)
         return differ(first, second) or differ(list(left.values()), [given.get(name) for name in left])
 
-    def _run_compiled(self) -> tuple[list[Any], dict[str, Any]]:
-        return run_graph(self.graphs[0], self.inputs, compiled)
+    def _compile(self) -> Callable[[], object]:
+        names = [node.name for node in self.graphs[0].find_nodes(op="placeholder")]
+        values = [copy(self.inputs[name]) for name in names]
+        with torch.no_grad():
+            function = compiled(fx.GraphModule({}, self.graphs[0]), values)
+        return lambda: function(*values)
+
+    def _is_on_cpu(self) -> bool:
+        return all(one.device.type == "cpu" for one in self.used().values() if isinstance(one, torch.Tensor))
 
     def _changed(self, given: Mapping[str, Any]) -> set[str]:
         """The inputs that are not what they were; by their bits, so that a NaN is itself."""
@@ -91,6 +98,11 @@ def compiled(module: fx.GraphModule, given: Sequence[Any]) -> Runnable:
     """A module as Inductor compiles it in this process, for these inputs, with no cache."""
     with torch_internals.without_inductor_caches():
         return torch_internals.inductor_compile(module, given)
+
+
+def warm_up() -> None:
+    """Let Inductor prepare here what any compile needs: each copy of this process has it then."""
+    compiled(fx.symbolic_trace(lambda x: (x @ x,)), [torch.ones(1, 1)])
 
 
 def run_graph(
