@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from cutaway.record.kept.notes import SUFFIX, Notes, changed_lines, write_notes
 from cutaway.record.recorder import Recorder
 from cutaway.record.watch import Watcher
 from cutaway.vllm.key import key_notes
+from cutaway.vllm.pieces import cache_root
 
 NOTES = f"cutaway{SUFFIX}"
 _FACTORS = "cache_key_factors.json"
@@ -52,7 +52,7 @@ class KeyWatch:
 
     def _begin(self, backend: Any) -> None:
         config = backend.vllm_config
-        root = Path(import_module("vllm.envs").VLLM_CACHE_ROOT) / "torch_compile_cache"
+        root = cache_root() / "torch_compile_cache"
         known = {path.parent.parent.parent.name for path in root.glob(f"*/*/*/{_FACTORS}")}
         self._begun.append((key_notes(config, config.compilation_config.traced_files), known))
 

@@ -26,7 +26,7 @@ from cutaway.explain.within.hands import Hands, copy_of_split, expanded
 from cutaway.explain.within.journal import Journal
 from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.record.context import range_name, where
-from cutaway.vllm.adapter import piece_name
+from cutaway.vllm.pieces import piece_name
 
 _INSTALLED = "_cutaway_switches"
 _SUBMODULE = "__vllm_inlined_submods__"
