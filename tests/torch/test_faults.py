@@ -171,6 +171,28 @@ class TestInjected:
         if (tmp_path / "dump").exists():
             check_announced(tmp_path / "dump")
 
+    @pytest.mark.parametrize("name", ["provider", "donated_inputs", "make_input"])
+    def test_what_the_host_cannot_say_costs_no_graph(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, always: bool
+    ) -> None:
+        fault = Fault(getattr(Host, name), always)
+        monkeypatch.setattr(Host, name, fault)
+        with heard() as texts, Recording(Settings(tmp_path)):
+            compile_anew(programs.doubled, "aot_eager")
+        assert fault.calls
+        recording = recorded(tmp_path)
+        assert recording.stages("doubled") == ["captured", "aot_forward"]
+        raw = recording.read("doubled/00.captured.py")
+        told = [event["error"] for event in recording.of("error")]
+        if name == "make_input":
+            assert "# CANNOT RUN: nobody can say how the input" in raw
+            assert "RuntimeError: injected" in raw
+            assert (texts, told) == ([], [])
+        else:
+            assert len(texts) == 1
+            assert told == ["RuntimeError: injected"] * (2 if always else 1)
+        check_announced(tmp_path)
+
 
 class TestAfterAFault:
     def test_the_rest_is_recorded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Turns the graphs and texts that the hooks see into files and events.
+"""Turns the graphs that the hooks see, and the passes that change them, into files and events.
 
 The hooks call :meth:`Recorder.graph`, :meth:`Recorder.ran` and :meth:`Recorder.code` (and ``cache`` and ``metric`` of
 the session); each finds out where in the compile it is (``context.where``), writes what is new and appends one line
@@ -7,14 +7,14 @@ to the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import fx
 
-from cutaway.record import output_code, sizes, texts
+from cutaway.record import texts
 from cutaway.record.compilation import Compilation, Scope, Track, remember
 from cutaway.record.context import Host, Where, where
 from cutaway.record.fingerprint import fingerprint
@@ -23,19 +23,18 @@ from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
 from cutaway.record.pass_run import PassRun
 from cutaway.record.run import SCHEMA
 from cutaway.record.runnable import Runnable
-from cutaway.record.session import Session
-from cutaway.record.stored import Stored
 from cutaway.record.summary import coverage, layers_of, op_counts, ops_delta
+from cutaway.record.text_recorder import TextRecorder
 
+_Answer = TypeVar("_Answer")
 PARTS = ("piece", "after_split")  # not the graph before, changed, but parts of it
 
 
-class Recorder(Session):
+class Recorder(TextRecorder):
     """Records the compiles of this process. Made by ``cutaway.record``; see there for what a user may ask."""
 
     def _reset(self) -> None:
         super()._reset()
-        self.stored = Stored()
         self._piece_fingerprints: dict[int, tuple[fx.GraphModule, str]] = {}
         self._builder = TableBuilder(self.host.library_files)
 
@@ -103,7 +102,7 @@ class Recorder(Session):
             "piece": place.piece,
             "range": place.range,
             "ms": round(after.ms, 3) if after else None,
-            "donated_inputs": self.host.donated_inputs(),
+            "donated_inputs": self._ask(self.host.donated_inputs, otherwise=[]),
             "providers": dict(after.providers) if after and after.providers is not None else None,
             "cached": False,
         }
@@ -130,7 +129,7 @@ class Recorder(Session):
             "files": [],
             "same_as": self.stored.graphs.get(graph),
             "layers": layers_of(table),
-            "providers": self._providers(gm) if facts["providers"] is None else facts["providers"],
+            "providers": self._foretold(gm) if facts["providers"] is None else facts["providers"],
             "coverage": coverage(table),
         }
         if facts["same_as"] is None:
@@ -157,7 +156,7 @@ class Recorder(Session):
             "ops_delta": {},
             "files": [],
             "same_as": self.stored.graphs.get(previous.fingerprint),
-            "providers": self._providers(gm),
+            "providers": self._foretold(gm),
         }
         facts.pop("from", None)
         scope.tracks[scope.phase] = replace(previous, facts=facts)
@@ -179,9 +178,22 @@ class Recorder(Session):
             stem, facts["graph"], raw, trace, texts.node_table(facts["graph"], table, SCHEMA)
         )
 
-    def _providers(self, gm: fx.GraphModule) -> dict[str, str]:
-        found = {node.name: self.host.provider(node) for node in gm.graph.nodes if node.op == "call_function"}
-        return {name: provider for name, provider in found.items() if provider is not None}
+    def _foretold(self, gm: fx.GraphModule) -> dict[str, str]:
+        """The provider that each node of the host's IR will be lowered to."""
+
+        def providers() -> dict[str, str]:
+            found = {node.name: self.host.provider(node) for node in gm.graph.nodes if node.op == "call_function"}
+            return {name: provider for name, provider in found.items() if provider is not None}
+
+        return self._ask(providers, otherwise={})
+
+    def _ask(self, question: Callable[[], _Answer], otherwise: _Answer) -> _Answer:
+        """What the host answers. That it could not is told, and costs this answer, not the graph that it is about."""
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001  (a host asks its engine, which may ask its users)
+            self.failed(f"asking the host for {getattr(question, '__name__', 'something')}", error)
+            return otherwise
 
     def _piece_fingerprint(self, gm: fx.GraphModule) -> str | None:
         known = self._piece_fingerprints.get(id(gm))
@@ -236,78 +248,8 @@ class Recorder(Session):
         self.current().findings.append({**values, "piece": place.piece, "range": place.range})
         self.metric("finding", values)
 
-    # -- generated text ---------------------------------------------------------------------------------
-
-    def code(
-        self,
-        kind: str,
-        text: str,
-        *,
-        leaf: str,
-        file: str,
-        cached: bool = False,
-        kernels: Mapping[str, list[str]] | None = None,
-        cache_key: str | None = None,
-    ) -> None:
-        """Record generated text of the scope on this thread; text that is there already is named, not written.
-
-        Args:
-            kind: ``output_code``, ``kernel``, ``execution_code``, ``patterns``, ``post_grad_text`` or
-                ``aot_graph_text``.
-            text: what to write.
-            leaf: last part of the selector.
-            file: file name in the scope's folder.
-            cached: whether it came out of a cache (a warm start).
-            kernels: call of a kernel (``output_code.calls``) -> names of the last graph's nodes in it.
-            cache_key: the key of Inductor's cache, when it is known.
-        """
-        place = where()
-        compilation = self.current()
-        scope = compilation.scope(place.piece, place.range)
-        if self.accepts(compilation, "output_code" if kind in texts.GRAPH_TEXTS else kind, None, place):
-            more = {"kernels": dict(kernels or {}), "cached": cached, "cache_key": cache_key}
-            self._text(compilation, scope, kind, text, leaf, f"{scope.file_folder}/{file}", more)
-
-    def _text(
-        self,
-        compilation: Compilation,
-        scope: Scope,
-        kind: str,
-        text: str,
-        leaf: str,
-        file: str,
-        more: dict[str, Any],
-    ) -> None:
-        started = perf_counter()
-        place = where()
-        digest = output_code.digest(text)
-        same_as = self.stored.texts.get(digest)
-        facts: dict[str, Any] = {
-            "kind": kind,
-            "selector": self.selector(scope, leaf),
-            "phase": scope.phase,
-            "piece": place.piece,
-            "range": place.range,
-            "same_as": same_as,
-            **more,
-        }
-        header = texts.code_header(compilation, facts, file)
-        entry = None if same_as else self.open().write("code", file, header + text)
-        facts["files"] = [entry] if entry else []
-        self.row(compilation, scope, "code", facts)
-        if entry is not None:
-            self.stored.texts[digest] = facts["selector"]
-        scope.render_seconds += perf_counter() - started
-
     def finish(self, compilation: Compilation) -> None:
-        """A compile is over: say what was learnt of sizes and what recording cost, and let its graphs go."""
-        text = "" if compilation.finished else sizes.describe(compilation)
-        if text and self.accepts(compilation, "guards", None, Where()):
-            root = compilation.root
-            root.phase = None
-            more: dict[str, Any] = {"kernels": {}, "cached": False, "cache_key": None}
-            self._text(compilation, root, "guards", text, "guards", f"{root.folder}/98.guards.txt", more)
-        compilation.shape_env = None
+        """A compile is over: conclude it, and let its graphs go."""
         self._piece_fingerprints.clear()
         self._builder.forget()
         super().finish(compilation)

@@ -16,81 +16,12 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.record.raw_text import INPUTS, MAIN, PREAMBLE, STAND_IN
 from cutaway.record.values import node_value
 
 _BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_functional", "c10d", "higher_order"})
 _SMALL = 64
 _WORD = re.compile(r"\w+")
-
-_PREAMBLE = """
-import sys
-
-import torch
-from torch import device, inf, nan
-"""
-
-_STAND_IN = '''
-def stand_in(name):
-    """Let an operator that needs a running engine write and return zeros, as the engine's own profile run does."""
-    namespace, operator = name.split("::")
-    op = getattr(getattr(torch.ops, namespace), operator).default
-    written = [i for i, a in enumerate(op._schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
-
-    def zeros(*args):
-        for i in written:
-            if i < len(args) and isinstance(args[i], torch.Tensor):
-                args[i].zero_()
-        if not op._schema.returns:
-            return None
-        shapes = op(*(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args))
-        make = lambda t: torch.zeros(t.shape, dtype=t.dtype, device=args[0].device)
-        return torch.utils._pytree.tree_map_only(torch.Tensor, make, shapes)
-
-    library = torch.library.Library(namespace, "IMPL")
-    for key in ("CPU", "CUDA"):
-        library.impl(operator, zeros, key, allow_override=True)
-    return library
-
-
-'''
-
-_INPUTS = '''
-def tensor(shape, stride, dtype, where):
-    """A tensor of this layout with seeded contents: small floats, small non-negative integers."""
-    size = 1 + sum((n - 1) * step for n, step in zip(shape, stride)) if all(shape) else 0
-    if dtype.is_floating_point or dtype.is_complex:
-        flat = (torch.randn(size) * 0.1).to(dtype)
-    elif dtype == torch.bool:
-        flat = torch.rand(size) > 0.5
-    else:
-        flat = torch.randint(0, 4, (size,)).to(dtype)
-    return flat.to(where).as_strided(shape, stride)
-
-'''
-
-_MAIN = """
-def main():
-    sizes = dict((argument.split("=") + [""])[:2] for argument in sys.argv[1:])
-    known = example_inputs.__code__.co_varnames[: example_inputs.__code__.co_argcount]
-    if not all(name in known and size.isdigit() for name, size in sizes.items()):
-        takes = " ".join(f"{name}=NUMBER" for name in known) or "none: every size is fixed"
-        print(f"bad sizes {' '.join(sys.argv[1:])!r}. This graph takes {takes}.", file=sys.stderr)
-        sys.exit(2)
-    torch.manual_seed(0)
-    inputs = example_inputs(**{name: int(size) for name, size in sizes.items()})
-    with torch.no_grad():
-        outputs = Graph()(*inputs)
-    for index, value in enumerate(torch.utils._pytree.tree_leaves(outputs)):
-        if isinstance(value, torch.Tensor):
-            checksum = value.to(torch.float64).sum().item() if value.numel() else 0.0
-            print(f"output {index}: {value.dtype} {list(value.shape)} sum {checksum:.6g}")
-        else:
-            print(f"output {index}: {value!r}")
-
-
-if __name__ == "__main__":
-    main()
-"""
 
 
 @dataclass
@@ -136,7 +67,7 @@ class _File:
         lines = [*header]
         lines += [f"Zeros stand in for {name}: it runs only inside the engine." for name in stand_ins]
         lines += [f"CANNOT RUN: {problem}" for problem in self.problems]
-        parts = ["\n".join(map(_comment, lines)), _PREAMBLE, imports]
+        parts = ["\n".join(map(_comment, lines)), PREAMBLE, imports]
         if imports and not imports.endswith("\n"):
             parts.append("\n")
         parts += [f"{line}\n" for line in self.imported]
@@ -144,10 +75,10 @@ class _File:
             parts.append("\n# these imports register the custom operators used below\n")
             parts += [f"import {name}\n" for name in modules]
         if stand_ins:
-            parts += ["\n", _STAND_IN, f"_stand_ins = [stand_in(name) for name in {stand_ins!r}]\n"]
+            parts += ["\n", STAND_IN, f"_stand_ins = [stand_in(name) for name in {stand_ins!r}]\n"]
         sizes = ", ".join(f"{name}={value}" for name, value in sorted(self.symbols.items()))
-        parts += ["\n\n", "\n\n".join(self.classes), "\n", _INPUTS, f"\ndef example_inputs({sizes}):\n"]
-        parts += ["    return [\n", *(f"        {text},  # {name}\n" for name, text in arguments), "    ]\n\n", _MAIN]
+        parts += ["\n\n", "\n\n".join(self.classes), "\n", INPUTS, f"\ndef example_inputs({sizes}):\n"]
+        parts += ["    return [\n", *(f"        {text},  # {name}\n" for name, text in arguments), "    ]\n\n", MAIN]
         return "".join(parts)
 
     def add_class(self, name: str, gm: fx.GraphModule) -> None:
@@ -228,15 +159,29 @@ class _File:
     def custom_operators(self) -> tuple[list[str], list[str]]:
         modules: dict[str, None] = {}
         for name, overload in self.ops.items():
-            module = self.options.module_of(overload) or torch_internals.module_that_registers(overload)
+            module = self.registering(overload)
             if module is None or module == "__main__":
                 self.problem(f"nobody knows which import registers the operator {name}")
             else:
                 modules.setdefault(module)
         return list(modules), [name for name in self.ops if name in self.options.engine_ops]
 
+    def registering(self, overload: Any) -> str | None:
+        """The module whose import registers an operator."""
+        try:
+            known = self.options.module_of(overload)
+        except Exception as error:  # noqa: BLE001  (as for an input)
+            self.problem(f"the host cannot say what registers {overload.name()} ({type(error).__name__}: {error})")
+            known = None
+        return known or torch_internals.module_that_registers(overload)
+
     def argument(self, node: fx.Node) -> tuple[str, str]:
-        return node.name, self.options.make_input(node) or self.value(node_value(node))
+        try:
+            made = self.options.make_input(node)
+        except Exception as error:  # noqa: BLE001  (the host cannot say: it costs the input, not the file)
+            self.problem(f"nobody can say how the input {node.name} is made ({type(error).__name__}: {error})")
+            made = None
+        return node.name, made or self.value(node_value(node))
 
     def value(self, value: Any) -> str:
         """An expression that makes a value of the same kind, dtype, shape and stride."""
