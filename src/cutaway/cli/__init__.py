@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -10,10 +11,12 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cutaway.cli.help import Command
 from cutaway.cli.output import BAD_USE, INTERRUPTED, complain, printable
 from cutaway.errors import CutawayError, DetailedError
 
@@ -41,6 +44,9 @@ COMMANDS: dict[str, dict[str, bool]] = {
 """Name -> how its arguments are read. A command is the function, or the group, of that name in its module."""
 
 
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """The command line with some of its commands; only the modules of these are imported."""
     app = typer.Typer(
@@ -56,7 +62,7 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(context_settings=dict(COMMANDS[name]))(command)
+            app.command(context_settings=dict(COMMANDS[name]), cls=Command)(command)
     return app
 
 
@@ -90,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 (a difference or a finding), 2 (bad use), or the watched program's for `run`.
     """
+    _have_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -112,7 +119,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our pipe went away (`| head`): typer and rich leave by SystemExit then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        return _not_done(error)
     return int(code or 0)
+
+
+def _have_streams() -> None:
+    """Somewhere to write, where the shell has closed standard output or standard error (`>&-`)."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for as long as the process)
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _not_done(error: OSError) -> int:
+    """A file that cannot be read, or output that cannot be written: no permission, a full disk."""
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        complain(f"{str(error.filename)!r} cannot be used. {why}.")
+    elif error.errno in _NOT_WRITTEN:
+        complain(f"the output cannot be written. {why}.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is tried again when the interpreter ends
+    else:
+        complain(f"the operating system refuses. {why}.")
+    return BAD_USE
 
 
 @contextmanager
@@ -135,5 +165,7 @@ def _misused(error: typer.TyperException) -> int:
         return BAD_USE
     sentence = printable(message[0].lower() + message[1:]).rstrip(".")
     closing = sentence if sentence.endswith("?") else f"{sentence}."
-    complain(f"{closing} See `cutaway --help`.")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "cutaway"
+    complain(f"{closing} See `{command} --help`.")
     return BAD_USE

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cutaway.cli.help import Command
 from cutaway.cli.options import AsJson
 from cutaway.cli.output import FINDING, Styled, aligned, write_json, write_lines
 from cutaway.errors import UsageError
@@ -34,7 +35,7 @@ cache = typer.Typer(
 CacheFolder = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FOLDER]",
+        metavar="FOLDER",
         help="A cache of Cutaway, vLLM's VLLM_CACHE_ROOT, or Inductor's TORCHINDUCTOR_CACHE_DIR. "
         "Default: where Cutaway keeps what it compiles.",
     ),
@@ -63,7 +64,7 @@ _OTHERS = {
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-@cache.command("ls")
+@cache.command("ls", cls=Command)
 def ls(path: CacheFolder = None, as_json: AsJson = False) -> int:
     """List what is in a cache: of which model or piece, how old, how large.
 
@@ -99,7 +100,7 @@ def _listed(folder: Folder) -> tuple[list[list[str]], list[dict[str, Any]]]:
     return [_own_row(one) for one in found], [_shape(one) for one in found]
 
 
-@cache.command("verify")
+@cache.command("verify", cls=Command)
 def verify(path: CacheFolder = None, as_json: AsJson = False) -> int:
     """Check a cache: is every file what was put there, and does each entry lie under the key that its factors make?
 
@@ -117,7 +118,7 @@ def verify(path: CacheFolder = None, as_json: AsJson = False) -> int:
     return FINDING if found else 0
 
 
-@cache.command("prune")
+@cache.command("prune", cls=Command)
 def prune(
     path: CacheFolder = None,
     older_than: OlderThan = None,

@@ -18,7 +18,7 @@ from cutaway.errors import UsageError
 
 First = Annotated[str, typer.Argument(metavar="A", help="A dump, or the folder of one of its runs or processes.")]
 Second = Annotated[
-    str | None, typer.Argument(metavar="[B]", help="Another one. Without it: the processes of A with each other.")
+    str | None, typer.Argument(metavar="B", help="Another one. Without it: the processes of A with each other.")
 ]
 FailOn = Annotated[
     list[str] | None,

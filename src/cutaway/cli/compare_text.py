@@ -52,6 +52,10 @@ def ranks_lines(found: Ranks, everything: bool) -> Iterator[Line]:
     """The processes of one run, the odd ones first."""
     processes = sum(len(group.names) for group in found.groups)
     ways = "all compiled the same" if found.same else f"compiled in {len(found.groups)} ways"
+    if processes == 1:
+        yield [(f"{found.dump.run} has one process: there is nothing to compare it with", "bold")]
+        yield [("give a second dump, or name a run of either: cutaway compare dump/run_001 dump/run_002", "dim")]
+        return
     yield [(f"{found.dump.run}: {counted(processes, 'process')}, {ways}", "bold")]
     usual = found.groups[-1]
     for group in found.groups[:-1]:

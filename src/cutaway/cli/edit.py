@@ -23,7 +23,7 @@ Source = Annotated[str, typer.Argument(metavar="DUMP", help="The dump's folder."
 Pieces = Annotated[
     list[str],
     typer.Argument(
-        metavar="PIECE...",
+        metavar="PIECE",
         help="Which pieces, each with its range, such as piece_02/range_1_16; after them, and two dashes, the program: "
         "-- python serve.py. Default: the program that was recorded.",
     ),

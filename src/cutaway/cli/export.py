@@ -15,7 +15,7 @@ from cutaway.web.export import export as exported
 
 Selectors = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SELECTOR]...", help="Which graphs. Default: each graph that differs."),
+    typer.Argument(metavar="SELECTOR", help="Which graphs. Default: each graph that differs."),
 ]
 Format = Annotated[str, typer.Option("--format", "-f", metavar="|".join(FORMATS), help="Whose format.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: -.")]

@@ -47,8 +47,10 @@ def find(
       source:x.py:40    file, file:line, function, or text of the line of Python
       provider:native   who implements the operator, or will
       kernel:cpp_*      kernel that the node became a part of
-      pass:*Lowering*   pass that made, changed or removed it, its origins or its descendants
-      stage:post_grad   stage or pass after which the graph is seen; also piece:2, range:8_8, phase:, compilation:
+      pass:*Lowering*   pass that made, changed or removed it, or what it
+                        stems from, or what became of it
+      stage:post_grad   stage or pass after which the graph is seen
+      piece:2           where the graph is; also range:8_8, phase:, compilation:
       name:mul_*        name of the node, or model path of a weight
 
     Exit codes: 1 when nothing is found, 2 when a graph could not be searched.

@@ -43,7 +43,7 @@ def lineage(
       mul_6                                a node, wherever one is called so
       qwen3.py:162                         a line of the model
       layers.3.mlp   'layers.*.mlp'        a layer and all below it
-      cpp_fused_add_0   piece_02:cpp_...   a kernel: which layers' which lines are in it?
+      cpp_fused_add_0   piece_02:cpp_...   a kernel: which layers' lines are in it
 
     `name:`, `source:`, `layer:` or `kernel:` before NODE says which of these is meant.
     """

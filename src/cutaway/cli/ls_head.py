@@ -33,6 +33,8 @@ def dump_remarks(dump: Dump) -> Iterator[list[Styled]]:
     """What is unusual about a recording as a whole."""
     for note in dump.notes:
         yield [(f"note: {note}", "yellow")]
+    if not dump.compilations:
+        yield [("nothing was compiled, as far as was recorded", "yellow")]
     for error in dump.errors:
         yield [(f"recording failed in {error.where}: {error.error}", "red")]
     for each in uncaptured(dump):

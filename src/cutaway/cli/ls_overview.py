@@ -50,8 +50,6 @@ def overview_lines(dump: Dump, asked: str, width: int) -> Iterator[Line]:
         yield []
         yield from (_cut(line, width) for line in _brief(rest, seen, most))
     yield []
-    if not compilations:
-        yield [("nothing was compiled, as far as was recorded", "yellow")]
     yield from _hints(chosen or compilations, seen, asked, alone=len(compilations) == 1)
 
 

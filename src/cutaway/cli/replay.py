@@ -26,11 +26,11 @@ from cutaway.replay.timing import REPEATS, time_graph
 
 Target = Annotated[
     str,
-    typer.Argument(metavar="FILE | DUMP", help="A raw file (or a copy of one), or a dump's folder and a SELECTOR."),
+    typer.Argument(metavar="FILE|DUMP", help="A raw file (or a copy of one), or a dump's folder and a SELECTOR."),
 ]
 Selector = Annotated[
     str | None,
-    typer.Argument(metavar="[SELECTOR]", help="In a dump: the graph, as `cutaway ls` prints it, or a part of that."),
+    typer.Argument(metavar="SELECTOR", help="In a dump: the graph, as `cutaway ls` prints it, or a part of that."),
 ]
 Against = Annotated[
     str | None,

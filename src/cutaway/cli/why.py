@@ -6,6 +6,8 @@ from importlib import import_module
 
 import typer
 
+from cutaway.cli.help import Command
+
 QUESTIONS = ("shape", "pattern", "unfused", "cache")
 """Each is `cutaway why NAME`: the function NAME of the module `cutaway.cli.why_NAME`."""
 
@@ -18,7 +20,7 @@ def make_why() -> typer.Typer:
         rich_markup_mode=None,
     )
     for name in QUESTIONS:
-        group.command(name)(getattr(import_module(f"cutaway.cli.why_{name}"), name))
+        group.command(name, cls=Command)(getattr(import_module(f"cutaway.cli.why_{name}"), name))
     return group
 
 

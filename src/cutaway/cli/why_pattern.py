@@ -19,7 +19,7 @@ from cutaway.explain.patterns.launch import LIMIT
 Asked = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PATTERN]",
+        metavar="PATTERN",
         help="A pass by name (ours, vLLM's), module:object or file.py:object. Without it: the passes of the dump.",
     ),
 ]

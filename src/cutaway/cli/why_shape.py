@@ -15,7 +15,7 @@ from cutaway.explain.shapes import Assumptions, explain_shapes, uncaptured
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[COMPILATION]", help="Only this one, as `cutaway ls` names it, such as backbone."),
+    typer.Argument(metavar="COMPILATION", help="Only this one, as `cutaway ls` names it, such as backbone."),
 ]
 
 

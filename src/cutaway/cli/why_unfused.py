@@ -10,8 +10,9 @@ import typer
 
 from cutaway.cli.options import AsJson, DumpPath, RankName, RunName
 from cutaway.cli.output import BAD_USE, FINDING, Styled, complain, write_json, write_lines
-from cutaway.dump import load
-from cutaway.errors import UsageError
+from cutaway.dump import Dump, load
+from cutaway.dump.select import unknown
+from cutaway.errors import CutawayError, SelectorError, UsageError
 from cutaway.explain.patterns import Chain, Unfused, find_unfused
 from cutaway.record.layers.words import short_bytes
 
@@ -20,7 +21,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 Selector = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SELECTOR]", help="Only last graphs whose selector holds this, such as piece_02 or range_8_8."
+        metavar="SELECTOR", help="Only last graphs whose selector holds this, such as piece_02 or range_8_8."
     ),
 ]
 Batch = Annotated[
@@ -50,16 +51,27 @@ def unfused(
     """
     if batch is not None and batch < 1:
         raise UsageError(f"--batch is {batch}", "it stands for a size", "give 1 or more")
-    found = find_unfused(load(path, run, rank), selector, batch)
+    dump = load(path, run, rank)
+    found = find_unfused(dump, selector, batch)
+    if not found.graphs and not found.unknown:
+        raise _no_such(dump, selector)
     if not found.graphs:
         why = "no kernels were recorded: a cache served them, or a filter left them out"
-        complain(f"no last graph can be looked at: {why if found.unknown else 'none is called so'}.")
+        complain(f"no last graph can be looked at: {why}.")
         return BAD_USE
     if as_json:
         write_json(_json(found))
     else:
         write_lines(_lines(found, everything))
     return FINDING if found.chains else 0
+
+
+def _no_such(dump: Dump, selector: str | None) -> CutawayError:
+    """The error where there is no last graph, or none that a selector names."""
+    last = [each.selector for each in dump.snapshots.values() if each.stage == "post_grad"]
+    if selector is not None and last:
+        return unknown(selector, last, f"last graphs are {', '.join(last[:4])}{', …' if last[4:] else ''}")
+    return SelectorError("there is no last graph in this dump", "nothing was compiled, or a filter left it out")
 
 
 def _json(found: Unfused) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def matching(wanted: str, selectors: Iterable[str]) -> list[str]:
 def unknown(wanted: str, selectors: Sequence[str], cure: str = "") -> SelectorError:
     """The error for a selector that fits nothing, with the nearest names."""
     near = _nearest(wanted, selectors)
+    if not selectors:
+        return SelectorError(f"nothing in this dump is called {wanted!r}", "nothing was compiled while it was recorded")
     if not cure:
         cure = f"did you mean {' or '.join(near)}" if near else "list what there is with `cutaway ls`"
     return SelectorError(f"nothing in this dump is called {wanted!r}", "", cure, candidates=near)

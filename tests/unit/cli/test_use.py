@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -11,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dump_maker import manifest
+from dump_maker import DumpMaker, manifest
 from terminal import on_a_terminal
 
 import cutaway as package
+from cutaway.cli import COMMANDS
+from cutaway.cli.why import QUESTIONS
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("lss", "dump"), "error: no such command 'lss'. Did you mean 'ls'? See `cutaway --help`."),
-        (("ls",), "error: missing argument 'DUMP'. See `cutaway --help`."),
-        (("ls", "dump", "--bogus"), "error: no such option: --bogus. See `cutaway --help`."),
+        (("ls",), "error: missing argument 'DUMP'. See `cutaway ls --help`."),
+        (("ls", "dump", "--bogus"), "error: no such option: --bogus. See `cutaway ls --help`."),
         (("ls", "nowhere"), "error: no dump at 'nowhere'. The folder does not exist. Check the path."),
         (("ls", "dumb"), "error: no dump at 'dumb'. The folder does not exist. Did you mean 'dump'."),
         (("ls", "dump", "nothing"), "error: nothing in this dump is called 'nothing'."),
@@ -36,6 +39,11 @@ import cutaway as package
         (("ls", "dump", "--run", "run_9"), "error: no run 'run_9' in this dump."),
         (("verify", "dump/README.md"), "is a file"),
         (("run",), "error: missing argument"),
+        (("why", "shape"), "error: missing argument 'DUMP'. See `cutaway why shape --help`."),
+        (
+            ("why", "unfused", "dump", "nothing"),
+            "is called 'nothing'. Last graphs are backbone/",
+        ),
         (
             ("run", "--", "./no-such-program"),
             "error: './no-such-program' cannot be run. No such file or directory.",
@@ -145,6 +153,67 @@ def test_a_reader_that_goes_away_is_no_error(dump: str) -> None:
     shell = f"{sys.executable} -m cutaway.cli ls {dump} --json | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("0\n", "")
+
+
+EVERY = [name for name in COMMANDS if name not in ("why", "cache")]
+
+
+@pytest.mark.parametrize("command", [[name] for name in EVERY] + [["why", name] for name in QUESTIONS])
+def test_help_names_arguments_plainly_and_fits_a_terminal(cutaway: Any, command: list[str]) -> None:
+    """No Python types, no brackets within brackets, no line that a terminal would have to break."""
+    said = cutaway(*command, "--help").out
+    usage = said.partition("\n\n")[0]
+    assert "{" not in usage
+    assert "[[" not in usage
+    assert "<str>" not in said
+    assert "list[" not in said
+    lines = [line for line in said.splitlines() if not line.startswith("    cutaway ")]  # commands are not broken
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("arguments", [("ls",), ("ls", "--all"), ("show", "backbone/captured"), ("find", "op:mm")])
+def test_a_full_disk_and_a_closed_output_have_no_traceback(dump: str, arguments: tuple[str, ...]) -> None:
+    first, *rest = arguments
+    line = shlex.join([sys.executable, "-m", "cutaway.cli", first, dump, *rest])
+    full = subprocess.run(["bash", "-c", f"{line} > /dev/full"], capture_output=True, text=True, check=False)
+    said = "error: the output cannot be written. No space left on device.\n"
+    assert (full.returncode, full.stderr) == (2, said)
+    closed = subprocess.run(["bash", "-c", f"{line} >&-"], capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_a_file_that_the_system_refuses_has_no_traceback(cutaway: Any, dump: str, process: Path) -> None:
+    (process / "manifest.jsonl").unlink()
+    (process / "manifest.jsonl").mkdir()
+    ran = cutaway("ls", dump)
+    assert ran.code == 2
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("ls",), 0, "nothing was compiled, as far as was recorded"),
+        (("ls", "--all"), 0, "nothing was compiled, as far as was recorded"),
+        (("show", "captured"), 2, "is called 'captured'. Nothing was compiled while it was recorded."),
+        (("diff", "captured"), 2, "is called 'captured'. Nothing was compiled while it was recorded."),
+        (("replay", "captured"), 2, "is called 'captured'. Nothing was compiled while it was recorded."),
+        (("edit", "piece_02"), 2, "is called 'piece_02'. Nothing was compiled while it was recorded."),
+        (("find", "op:mm"), 1, "nothing found: op:mm"),
+        (("compare",), 0, "run_001 has one process: there is nothing to compare it with"),
+        (("why", "shape"), 0, "nothing was compiled while it was recorded"),
+        (("why", "unfused"), 2, "error: there is no last graph in this dump."),
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else "",
+)
+def test_an_empty_dump(cutaway: Any, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    DumpMaker(tmp_path / "empty" / "run_001" / "rank_0_dp_0").end()
+    names, rest = (arguments[:2], arguments[2:]) if arguments[0] == "why" else (arguments[:1], arguments[1:])
+    ran = cutaway(*names, str(tmp_path / "empty"), *rest)
+    assert ran.code == code
+    assert said in ran.out + ran.err
+    assert not (ran.out and ran.err)
 
 
 @pytest.mark.parametrize("arguments", [("ls",), ("show", "backbone/captured"), ("show", "execution"), ("verify",)])
