@@ -99,7 +99,8 @@ def request_for(trials: Trials, finding: Finding, shown: Shown) -> Request:
 
 def with_file(finding: Finding, made: Made, shown: Shown) -> Finding:
     """With the file that was made; a node that shows the fault alone is where it is, unless that is known."""
-    told = f"{made.nodes} of {made.nodes_before} nodes show it in a process of their own"
+    verb, whose = ("shows", "its") if made.nodes == 1 else ("show", "their")
+    told = f"{made.nodes} of {made.nodes_before} nodes {verb} it in a process of {whose} own"
     found = replace(finding, reproducer=Path(made.path)).with_evidence(told)
     table = shown.graphs[-1].table
     alone = [node for node in table.nodes if made.names == [node.name]]
