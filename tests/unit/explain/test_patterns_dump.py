@@ -231,7 +231,7 @@ class TestCommands:
             (["pattern", "--at", "x"], "--at names graphs to look in"),
             (["pattern", "x", "--timeout", "0"], "--timeout is 0"),
             (["unfused", "--batch", "0"], "--batch is 0"),
-            (["unfused", "nothing_so"], "no last graph can be looked at: none is called so"),
+            (["unfused", "nothing_so"], "nothing in this dump is called 'nothing_so'. Last graphs are "),
             (["shape", "nothing_so"], "nothing in this dump is called 'nothing_so'"),
         ],
         ids=["at", "timeout", "batch", "unfused", "shape"],
