@@ -11,8 +11,9 @@ from typing import Any
 from torch import fx
 
 from cutaway.record.changes import Changes
+from cutaway.record.frozen import Frozen
 from cutaway.record.nodes import Table
-from cutaway.record.origins import Frozen, Remembered
+from cutaway.record.origins import Remembered
 from cutaway.torch_internals import KernelNodes
 
 PHASE_FOLDERS = {"forward": "forward", "backward": "backward"}

@@ -18,8 +18,9 @@ from cutaway.record import texts
 from cutaway.record.compilation import Compilation, Scope, Track, remember
 from cutaway.record.context import Host, Where, where
 from cutaway.record.fingerprint import fingerprint
+from cutaway.record.frozen import Frozen, freeze, same
 from cutaway.record.nodes import Table, TableBuilder
-from cutaway.record.origins import Frozen, Origin, find_origins, freeze, same
+from cutaway.record.origins import Origin, find_origins
 from cutaway.record.pass_run import PassRun
 from cutaway.record.run import SCHEMA
 from cutaway.record.runnable import Runnable

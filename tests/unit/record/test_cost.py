@@ -10,8 +10,9 @@ from graphs import chain, table_of
 from torch import fx
 
 from cutaway.record.fingerprint import fingerprint
+from cutaway.record.frozen import freeze, same
 from cutaway.record.nodes import Table
-from cutaway.record.origins import Remembered, find_origins, freeze, same
+from cutaway.record.origins import Remembered, find_origins
 from cutaway.record.runnable import Runnable
 
 NODES = 2000

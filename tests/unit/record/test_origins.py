@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import fx
 
-from cutaway.record.origins import Remembered, find_origins, freeze, replaced, same
+from cutaway.record.frozen import freeze, same
+from cutaway.record.origins import Remembered, find_origins, replaced
 
 relu, sin, cos, add, mul = (
     aten.relu.default,

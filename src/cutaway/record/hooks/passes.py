@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx
 
-from cutaway.record.origins import Frozen, freeze, same
+from cutaway.record.frozen import Frozen, freeze, same
 from cutaway.record.pass_run import PassRun
 from cutaway.record.recorder import Recorder
 
