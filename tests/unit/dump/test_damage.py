@@ -53,6 +53,7 @@ def read_everything(process: Path) -> None:
             with suppress(CutawayError):
                 _ = code.text
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        assert main(["ls", str(process)]) in (0, 2)
         assert main(["ls", str(process), "--all"]) in (0, 2)
         assert main(["ls", str(process), "--json"]) in (0, 2)
         assert main(["show", str(process), "backbone/captured", "--nodes"]) in (0, 2)
