@@ -80,7 +80,7 @@ class Session:
             try:
                 with self._lock:
                     function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001  (the one place where everything is caught)
+            except Exception as error:  # noqa: BLE001  (never end the run)
                 self.failed(getattr(function, "__name__", "hook"), error)
             finally:
                 if collecting:

@@ -86,6 +86,9 @@ class Watcher:
         """Leave the place of a call that returned, or raised ``error``; only what is ours is caught."""
         try:
             entered.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-        except BaseException as raised:  # noqa: BLE001  (the watched error goes on its way at the caller)
-            if raised is not error and isinstance(raised, Exception):
-                self.recorder.failed("leaving a place", raised)
+        except BaseException as raised:  # (the watched error goes on its way at the caller)
+            if raised is error:
+                return
+            if not isinstance(raised, Exception):  # an interrupt is the program's
+                raise
+            self.recorder.failed("leaving a place", raised)

@@ -122,6 +122,16 @@ class TestWatchersThatFail:
         (text,) = self.call(engine)
         assert "injected" in text
 
+    def test_an_interrupt_while_leaving_is_the_programs(self, engine: Any, recorder: Recorder) -> None:
+        @contextmanager
+        def place(*args: Any, **options: Any) -> Iterator[None]:
+            yield
+            raise KeyboardInterrupt
+
+        Watcher(recorder).watch("an_engine:Manager", "compile", place=place)
+        with pytest.raises(KeyboardInterrupt):
+            engine.Manager().compile("g")
+
     def test_after_the_call(self, engine: Any, recorder: Recorder) -> None:
         def after(*args: Any, **options: Any) -> None:
             raise RuntimeError("injected")
