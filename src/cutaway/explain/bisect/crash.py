@@ -65,22 +65,31 @@ def crashed(trials: Trials, observation: Observation, seen: Seen, dump: Dump | N
 
 
 def _with_file(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kept: Event) -> Finding:
-    """With the smallest graph whose code crashes, as it is compiled in a fresh process, or in the engine's; or else
-    with the code that ran, and the whole graph."""
+    """With the smallest graph whose code crashes, compiled in a fresh process, or in the engine's; or else the whole.
+
+    Each smaller graph runs in a copy of a process, which cannot use a GPU.
+    """
     last = Shown("crash", stages, [stages.last], [finding.node])
     if any(node.device not in (None, "cpu") for node in stages.last.nodes):
-        return _as_it_ran(trials, finding, stages, seen, kept)  # each smaller one needs a process that uses no GPU yet
+        return _as_it_ran(trials, finding, stages, seen, kept)
     found = reproduced(trials, finding, last)
     if found.reproducer is not None:
         return found
     if trials.budget.allows(trials.took):
-        place = Place(kept["piece"], kept["range"])
-        step = f"the last graph of {place} made smaller, in the engine's process"
-        told = run_errand(trials, place, step, Switches(eager=(place,)), request_for(trials, finding, last))
-        made = told.first("made")
         with suppress(ReplayError):
-            return with_file(finding, checked(msgspec.convert(made["made"] if made else {}, Made)), last)
+            return with_file(finding, _made_in_engine(trials, finding, last, kept), last)
     return _as_it_ran(trials, finding, stages, seen, kept)
+
+
+def _made_in_engine(trials: Trials, finding: Finding, last: Shown, kept: Event) -> Made:
+    """The file, made in the engine's process. Raises ReplayError."""
+    place = Place(kept["piece"], kept["range"])
+    step = f"the last graph of {place} made smaller, in the engine's process"
+    told = run_errand(trials, place, step, Switches(eager=(place,)), request_for(trials, finding, last))
+    made = told.first("made")
+    if made is None:
+        raise ReplayError("the engine's process ended before a file was made")
+    return checked(msgspec.convert(made["made"], Made))
 
 
 def _as_it_ran(trials: Trials, finding: Finding, stages: Stages, seen: Seen, kept: Event) -> Finding:
