@@ -115,7 +115,7 @@ export function see(drawing: Drawing, tree: Tree, fold: Fold, filter: Filter): V
 }
 
 /** Children, with folded neighbours that are alike joined. */
-function ordered(layer: Layer, fold: Fold, counts: Int32Array): (Layer[] | number)[] {
+export function ordered(layer: Layer, fold: Fold, counts: Int32Array): (Layer[] | number)[] {
   const found: (Layer[] | number)[] = [];
   let stack: Layer[] | null = null;
   for (const child of layer.children) {
@@ -198,57 +198,6 @@ function findHubs(drawing: Drawing, hidden: Uint8Array, visible: Visible): Set<n
     }
   }
   return new Set([...readers].filter(([, to]) => to.size > HUB).map(([input]) => input));
-}
-
-/** Opens layers from the outside in, as long as no more than `budget` things are shown; then those in `wanted` too. */
-export function openToStart(tree: Tree, drawing: Drawing, filter: Filter, budget: number): Set<number> {
-  const counts = countNodes(tree, isHidden(drawing, filter));
-  const open = new Set<number>();
-  let level: Layer[] = [tree.root];
-  let shown = 0;
-  while (level.length > 0) {
-    const inner: Layer[] = [];
-    let more = 0;
-    for (const layer of level) {
-      const slots = ordered(layer, { open, apart: new Set() }, counts);
-      more += slots.length - 1;
-      for (const slot of slots) if (typeof slot !== "number" && slot.length === 1) inner.push(slot[0]!);
-    }
-    const only = level[0] === tree.root || (level.length === 1 && level[0]!.depth === 1);
-    if (!only && shown + more > budget) break;
-    for (const layer of level) if (layer !== tree.root) open.add(layer.id);
-    shown += more;
-    level = inner;
-  }
-  return open;
-}
-
-/** Opens everything, outermost first, until `budget` things are shown. Says how many layers stay folded. */
-export function openAll(
-  tree: Tree,
-  top: Layer,
-  counts: Int32Array,
-  budget: number,
-): { open: number[]; folded: number } {
-  const open: number[] = [];
-  let shown = 0;
-  let folded = 0;
-  const queue: Layer[] = [top];
-  for (let at = 0; at < queue.length; at++) {
-    const layer = queue[at]!;
-    const inner = layer.children.filter(
-      (child): child is Layer => typeof child !== "number" && counts[child.id]! > 0,
-    );
-    const direct = counts[layer.id]! - inner.reduce((sum, child) => sum + counts[child.id]!, 0);
-    if (shown + direct + inner.length > budget) {
-      folded++;
-      continue;
-    }
-    shown += direct + inner.length - 1;
-    if (layer !== tree.root) open.push(layer.id);
-    queue.push(...inner);
-  }
-  return { open, folded };
 }
 
 /** The open layers and runs as keys for a link, and back. `-`: none; `+key`: with all in it, so that links stay short. */

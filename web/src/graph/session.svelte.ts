@@ -1,19 +1,8 @@
 // One drawn graph: what is open, what is lit, where one stands. Lays out anew when that changes.
 
 import type { Difference, Graph, Snapshot, SnapshotWays } from "../data/types";
-import { nearWords } from "../app/near";
 import { colours, type Colouring } from "./colour";
-import {
-  countNodes,
-  foldFromText,
-  foldToText,
-  isHidden,
-  openAll,
-  openToStart,
-  see,
-  type Filter,
-  type Fold,
-} from "./fold";
+import { countNodes, foldFromText, foldToText, isHidden, see, type Filter, type Fold } from "./fold";
 import { drawDifference, drawGraph, type Drawing } from "./items";
 import { labelOf } from "./label";
 import type { Layouts } from "./layout/arrange";
@@ -21,6 +10,8 @@ import type { Scene } from "./layout/scene";
 import { near } from "./hit";
 import { find, litItems, tally } from "./match";
 import { beside, step, type Step } from "./move";
+import { named, nameOf } from "./names";
+import { openAll, openChanged, openToStart } from "./opening";
 import { marksOf, sharesOf, type Look, type Shares } from "./paint/look";
 import type { Stage } from "./stage";
 import { around, buildTree, type Layer, type Tree } from "./tree";
@@ -113,7 +104,7 @@ export class Session {
       this.#byHand = true;
     } else {
       const open = openToStart(this.tree, this.drawing, this.filter, AT_START);
-      if (this.drawing.merged) this.#openChanged(open);
+      if (this.drawing.merged) openChanged(this.drawing, this.tree, open, AT_START);
       this.fold = { open, apart: new Set() };
     }
     await this.arrange(null);
@@ -246,39 +237,21 @@ export class Session {
     if (at > 0) this.focusOn(at, true);
   }
 
-  /** What a thing is called in links: a node by its name, with `-` when only the graph before has it. */
+  /** What a thing is called in links. */
   nameOf(at: number): string | null {
-    const shown = at > 0 ? this.scene?.visible.shown[at] : undefined;
-    if (!shown) return null;
-    if (shown.kind !== "node") return `.${shown.key}`;
-    const item = this.drawing.items[shown.item]!;
-    return `${item.change === "removed" ? "-" : ""}${item.node.name}`;
+    return this.scene && nameOf(this.scene, this.drawing, at);
   }
 
   /** Stands on what a link names, and opens the layers around it. Returns a sentence when there is none. */
   async standOn(name: string): Promise<string | null> {
-    if (name.startsWith(".")) {
-      const at = this.scene?.byKey.get(name.slice(1)) ?? -1;
+    const found = named(this.drawing, this.tree, name);
+    if (typeof found === "string") return found;
+    const at =
+      (found.kind === "layer" ? this.scene?.byKey.get(found.key) : this.scene?.visible.of[found.item]) ?? -1;
+    if (found.kind === "layer") {
       if (at > 0) this.focusOn(at, false);
-      const wanted = name.slice(1);
-      const all = [...this.tree.byKey.keys()].filter((key) => key);
-      return this.tree.byKey.has(wanted)
-        ? null
-        : `This graph has no layer ${wanted}.${nearWords(wanted, all)}`;
-    }
-    const removed = name.startsWith("-");
-    const wanted = removed ? name.slice(1) : name;
-    const item = this.drawing.items.find(
-      (each) => each.node.name === wanted && (each.change === "removed") === removed,
-    );
-    if (!item) {
-      const names = this.drawing.items.map((each) => each.node.name);
-      return `This graph has no node ${wanted}.${nearWords(wanted, names)}`;
-    }
-    const at = this.scene?.visible.of[item.index] ?? -1;
-    const shown = this.scene?.visible.shown[at];
-    if (shown?.kind === "node") this.focusOn(at, false);
-    else await this.goTo(item.index);
+    } else if (this.scene?.visible.shown[at]?.kind === "node") this.focusOn(at, false);
+    else await this.goTo(found.item);
     return null;
   }
 
@@ -345,19 +318,6 @@ export class Session {
       ring: this.ring,
       near: looked > 0 ? near(scene, looked) : null,
     };
-  }
-
-  #openChanged(open: Set<number>): void {
-    const runs = new Set<number>();
-    for (const item of this.drawing.items) {
-      if (open.size > AT_START) break;
-      if (item.change === "kept" || item.change === null || item.role === "weight") continue;
-      const layers = around(this.tree, item.index);
-      const run = layers.find((layer) => layer.alike >= 0)?.alike;
-      if (run !== undefined && runs.has(run) && !layers.some((layer) => layer.id === run)) continue;
-      if (run !== undefined) runs.add(run);
-      for (const layer of layers) open.add(layer.id);
-    }
   }
 
   #room(layer: Layer): boolean {

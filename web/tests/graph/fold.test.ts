@@ -1,15 +1,8 @@
 import { describe, expect, test } from "vitest";
-import {
-  foldFromText,
-  foldToText,
-  openAll,
-  openToStart,
-  countNodes,
-  isHidden,
-  see,
-} from "../../src/graph/fold";
+import { foldFromText, foldToText, countNodes, isHidden, see } from "../../src/graph/fold";
 import { drawGraph } from "../../src/graph/items";
 import { labelOf } from "../../src/graph/label";
+import { openAll, openToStart } from "../../src/graph/opening";
 import { buildTree, MOST_CHILDREN } from "../../src/graph/tree";
 import { graphOf, randomGraph, stackOf } from "./made";
 
