@@ -138,10 +138,11 @@ def _check(one: Editable, file: Path) -> None:
 def _tell(found: Sequence[Editable], outcome: Outcome) -> int:
     for sentence in outcome.refused:
         sys.stderr.write(f"error: {printable(sentence)}\n")
+    shown = {one.place.piece: one.shown for one in found}
     for place in outcome.swapped:
-        sys.stderr.write(f"cutaway: {place}: the edited code ran\n")
+        sys.stderr.write(f"cutaway: {shown.get(place, place)}: the edited code ran\n")
     if not outcome.refused and not outcome.swapped:
-        names = " and ".join(str(one.place) for one in found)
+        names = " and ".join(one.shown for one in found)
         sys.stderr.write(f"error: {names} never ran: no call had a size in this range, or it is another program\n")
     else:
         sys.stderr.write("cutaway: your caches are as they were\n")

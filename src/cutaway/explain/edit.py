@@ -45,6 +45,13 @@ class Editable:
     text: str
     name: str
 
+    @property
+    def shown(self) -> str:
+        """The piece in its range; of a graph that is not split, the compilation that a user knows, too."""
+        compilation = self.selector.split("/")[0]
+        is_whole = self.place.piece not in self.selector
+        return f"{compilation} ({self.place})" if is_whole and compilation != self.place.piece else str(self.place)
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -88,6 +88,19 @@ class TestRuns:
         assert code == 2
         assert "never ran" in said
 
+    def test_a_function_that_is_not_split_is_told_by_its_name(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        maker = DumpMaker(tmp_path / "dump" / "run_001" / "rank_0_dp_0")
+        maker.compilation("sampler")
+        file = maker.write("sampler/code.py", CODE, "code")
+        maker.event("code", "sampler", selector="sampler/output_code", kind="output_code", files=[file])
+        maker.event("end")
+        (tmp_path / "edited.py").write_text(CODE.replace("buf0 = arg1_1", "buf0 = arg0_1"))
+        edited = str(tmp_path / "edited.py")
+        assert main(["edit", str(tmp_path / "dump"), "sampler", "--with", edited, "--", "true"]) == 2
+        assert "sampler (graph_00) never ran" in capsys.readouterr().err
+
     def test_an_editor_and_keeps_what_it_wrote(
         self, dump: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
