@@ -58,15 +58,16 @@ def _written(node: Node, refs: Sequence[int], is_read: bool) -> Sequence[int]:
         return ()
     if "out" in node.kwargs:
         return range(_count(list(node.args)), len(refs))
-    if node.target in _SETTERS or (node.op != "call_module" and _is_inplace(_short(node))):
+    if node.target in _SETTERS or (node.op != "call_module" and _is_inplace(_short(node), node.target)):
         return (0,)
     if is_read or node.op == "call_method" or node.target.startswith(_PURE):
         return ()
     return range(len(refs))
 
 
-def _is_inplace(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
+def _is_inplace(name: str, target: str) -> bool:
+    """By its name; `operator.and_` ends so because `and` is a word of the language."""
+    return name.endswith("_") and not name.endswith("__") and not target.startswith("operator.")
 
 
 def _is_weight(node: Node) -> bool:

@@ -96,12 +96,20 @@ def _written(node: Node) -> Iterator[int]:
     name = _short(node)
     if "out" in node.kwargs:
         yield from _refs([node.kwargs["out"]])
-    elif node.target in _SETTERS or (name.endswith("_") and not name.endswith("__") and name not in _NO_WRITE):
+    elif node.target in _SETTERS or _is_inplace(name, node.target):
         yield from _refs(list(node.args[:1]))
 
 
+def _is_inplace(name: str, target: str) -> bool:
+    """By its name; `operator.and_` ends so because `and` is a word of the language."""
+    named = name.endswith("_") and not name.endswith("__") and name not in _NO_WRITE
+    return named and not target.startswith("operator.")
+
+
 def _is_ours(node: Node) -> bool:
-    return node.op == "call_method" or (node.op == "call_function" and node.target.startswith(_OURS))
+    if node.op == "call_method":
+        return True
+    return node.op == "call_function" and node.target.startswith(_OURS) and not node.target.startswith("torch.ops.")
 
 
 def _short(node: Node) -> str:
