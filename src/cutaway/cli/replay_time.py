@@ -8,7 +8,7 @@ from typing import Any
 
 from cutaway.cli.output import Styled, aligned
 from cutaway.replay.time_job import How
-from cutaway.replay.timing import Spread, Timed, Timing
+from cutaway.replay.timing import UNSTEADY, Timed, Timing
 
 _HOW: dict[How, str] = {
     "eager": "operator by operator",
@@ -80,16 +80,20 @@ def _numbers(row: Timed) -> list[str]:
         return ["not measured", "", "", ""]
     spread = row.seconds
     middle = f"{_time(spread.low)}–{_time(spread.high)}"
-    return [_time(spread.median), middle, _time(spread.least), _ratio(row.ratio, row.to)]
+    return [_time(spread.median), middle, _time(spread.least), _ratio(row)]
 
 
-def _ratio(ratio: Spread | None, to: int | None) -> str:
-    """`0.117 × 1 (0.115–0.120)`: so many times row 1."""
-    if ratio is None or to is None:
+def _ratio(row: Timed) -> str:
+    """`0.117 × row 1 (0.115–0.120)`: so many times as long as that; of the fastest, too, where others disturbed."""
+    ratio = row.ratio
+    if ratio is None or row.to is None:
         return ""
     span = f"{_short(ratio.low)}–{_short(ratio.high)}"
     same = ", no difference to be told" if ratio.low <= 1 <= ratio.high else ""
-    return f"{_short(ratio.median)} × row {to + 1} ({span}{same})"
+    fastest = ""
+    if ratio.width > UNSTEADY and row.ratio_of_fastest is not None:
+        fastest = f"; of the fastest {_short(row.ratio_of_fastest)}"
+    return f"{_short(ratio.median)} × row {row.to + 1} ({span}{same}{fastest})"
 
 
 def _short(number: float) -> str:

@@ -67,6 +67,7 @@ class Timed:
         calls: how many calls one measurement is of.
         first: seconds until it had run once, with what was compiled for that.
         ratio: how many times as long as `to` it takes, round by round; None without that.
+        ratio_of_fastest: the same of the fastest measurements, which say more when others disturb the machine.
         to: index of what it is compared with.
         why_not: why it was not measured.
     """
@@ -77,6 +78,7 @@ class Timed:
     calls: int = 0
     first: float = 0.0
     ratio: Spread | None = None
+    ratio_of_fastest: float | None = None
     to: int | None = None
     why_not: str = ""
 
@@ -268,10 +270,11 @@ def _rows(plan: _Plan, answer: TimeAnswer) -> list[Timed]:
             rows.append(Timed(name, one.how, why_not=why))
             continue
         to = _base(one, measured)
-        ratio = None
+        ratio = fastest = None
         if to is not None:
             ratio = Spread.of([a / b for a, b in zip(one.seconds, measured[to].seconds, strict=True) if b > 0] or [1.0])
-        rows.append(Timed(name, one.how, Spread.of(one.seconds), one.calls, one.first, ratio, to))
+            fastest = min(one.seconds) / min(measured[to].seconds) if min(measured[to].seconds) > 0 else None
+        rows.append(Timed(name, one.how, Spread.of(one.seconds), one.calls, one.first, ratio, fastest, to))
     return rows
 
 

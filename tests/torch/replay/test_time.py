@@ -64,6 +64,8 @@ def ways(found: Timing) -> list[tuple[str, str, int | None]]:
         assert (row.ratio is None) == (row.to is None)
         if row.ratio is not None:
             assert row.ratio.least > 0
+            assert row.ratio_of_fastest is not None
+            assert row.ratio_of_fastest > 0
     return [(row.name, row.how, row.to) for row in found.rows]
 
 
