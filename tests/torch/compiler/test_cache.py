@@ -68,7 +68,7 @@ class TestOneProcess:
         miss, store = cold.events
         assert (store.name, store.range, store.key, store.reason) == ("piece_07", "1_64", built.key, "")
         assert (miss.factors, miss.seconds) == (store.factors, 0.0)
-        assert 0.02 <= store.seconds < 5
+        assert store.seconds >= 0.02
         assert list(store.factors) == [
             "graph", "inputs", "range", "options", "compiler", "config", "torch", "environment", "cutaway",
             "custom_ops", "ir",

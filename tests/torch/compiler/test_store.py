@@ -381,6 +381,8 @@ class TestSeveralProcesses:
     ) -> None:
         filled(tmp_path, form)
         child = start_child(_put_again_and_again, tmp_path, form)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.002)
         time.sleep(random.Random(seed).uniform(0.01, 0.12))
         kill(child)
         found = content_of(Store(tmp_path), form)
@@ -436,6 +438,7 @@ def _put_again_and_again(root: Path, form: str) -> None:
     for index in range(100_000):
         content = bytes([index % 256]) * 200_000
         store.put(KEY, dict.fromkeys(CONTENT, content), DOCUMENT, form=form)
+        (root / "begun").touch()
 
 
 def _put_some(root: Path, form: str) -> None:

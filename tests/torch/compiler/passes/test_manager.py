@@ -156,7 +156,7 @@ class TestTheManager:
         found: list[Any] = []
         manager = PassManager([lambda graph: sum(range(100_000))], watch=lambda when, gm, step: found.append(step))
         run(manager, traced(doubled))
-        assert 0 < found[-1].seconds < 5
+        assert found[-1].seconds > 0
 
     def test_logs_what_each_changed(self, caplog: pytest.LogCaptureFixture) -> None:
         def halved(graph: fx.Graph) -> None:
