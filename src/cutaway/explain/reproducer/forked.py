@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import resource
 import signal
@@ -34,24 +35,29 @@ def crashes(make: Callable[[], Callable[[], object]], limit: float = LIMIT) -> b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn where there are other threads: these are not used
         child = os.fork()
-    return _crashed(child, limit) if child else _copied(make)
+    return _crashed(child, limit) if child else _copied(make, limit)
 
 
-def _copied(make: Callable[[], Callable[[], object]]) -> NoReturn:
+def _copied(make: Callable[[], Callable[[], object]], limit: float) -> NoReturn:
     """The copy: nothing of the process that it is of may be ended in it."""
     code = _NOT_MADE
     try:
-        _prepare()
+        _prepare(limit)
         function = make()
         code = _RAISED
         function()
         code = 0
     finally:
-        os._exit(code)  # pyright: ignore[reportPrivateUsage]  (it is public, whatever its name)
+        _leave(code)
 
 
-def _prepare() -> None:
+_leave: Callable[[int], NoReturn] = getattr(os, "_exit")  # noqa: B009  (it is public, whatever its name)
+
+
+def _prepare(limit: float) -> None:
     os.setsid()  # with whatever it starts it can be stopped
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(math.ceil(limit) + 5)  # should nobody be left who stops it
     faulthandler.disable()  # it writes into a file of this process's
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     nowhere = os.open(os.devnull, os.O_RDWR)
