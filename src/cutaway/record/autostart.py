@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 
 
@@ -32,5 +30,4 @@ def _try(failure: str, begin: Callable[[], object]) -> None:
     try:
         begin()
     except Exception as error:  # noqa: BLE001  (never end the run)
-        with suppress(RuntimeWarning):  # under -W error
-            warnings.warn(f"cutaway: {failure}: {error}", RuntimeWarning, stacklevel=3)
+        import_module("cutaway.record.warning").warn(f"{failure}: {error}", above=2)

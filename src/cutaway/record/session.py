@@ -11,7 +11,6 @@ import functools
 import gc
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
@@ -29,6 +28,7 @@ from cutaway.record.compilations import Compilations
 from cutaway.record.context import Host, Where, where
 from cutaway.record.run import introduce
 from cutaway.record.settings import Settings
+from cutaway.record.warning import warn
 from cutaway.record.writer import DumpWriter, claim_folder, claim_run
 
 _INDEX_SECONDS = 1.0
@@ -98,9 +98,7 @@ class Session:
         if kind not in self._warned:
             self._warned.add(kind)
             lacks = "nothing more will be recorded" if refused else f"the dump in {self.settings.path} lacks this part"
-            text = f"cutaway: recording failed in {at}: {type(error).__name__}: {error}. The compile goes on; {lacks}."
-            with suppress(RuntimeWarning):  # under -W error, a warning would end the run
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warn(f"recording failed in {at}: {type(error).__name__}: {error}. The compile goes on; {lacks}.")
         with suppress(Exception):
             compilation = self.compilations.known()
             self.failed_in.add(compilation.name if compilation else None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -27,6 +26,7 @@ from cutaway.record.kept.keep import keep_artifact
 from cutaway.record.kept.place import Place
 from cutaway.record.recording import Process, record_process
 from cutaway.record.split import comment_execution_code, record_split
+from cutaway.record.warning import warn
 from cutaway.record.watch import Watcher
 from cutaway.vllm.cache import KeyWatch
 from cutaway.vllm.host import VllmHost
@@ -46,7 +46,7 @@ def activate(path: str) -> Adapter | None:
             process.adapter.install()
         return process.adapter
     except Exception as error:  # noqa: BLE001  (vLLM must start whatever happens here)
-        warnings.warn(f"cutaway: vLLM will not be recorded: {type(error).__name__}: {error}", RuntimeWarning, 2)
+        warn(f"vLLM will not be recorded: {type(error).__name__}: {error}")
         return None
 
 
@@ -83,11 +83,9 @@ class Adapter:
         version = str(import_module("vllm").__version__)
         if watcher.missing or not version.startswith(KNOWN_VERSIONS):
             lacks = f" It lacks {', '.join(watcher.missing)}." if watcher.missing else ""
-            warnings.warn(
-                f"cutaway: vLLM {version} is not one of those this was made for ({', '.join(KNOWN_VERSIONS)}).{lacks} "
-                "What torch shows is recorded; pieces, ranges or providers may be missing.",
-                RuntimeWarning,
-                2,
+            warn(
+                f"vLLM {version} is not one of those this was made for ({', '.join(KNOWN_VERSIONS)}).{lacks} "
+                "What torch shows is recorded; pieces, ranges or providers may be missing."
             )
 
     # -- the model --------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ configured; providers where its priorities come into force. Nothing here runs un
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -26,6 +25,7 @@ from cutaway.explain.within.hands import Hands, copy_of_split, expanded
 from cutaway.explain.within.journal import Journal
 from cutaway.explain.within.stitching import Watched, watch_functions
 from cutaway.record.context import range_name, where
+from cutaway.record.warning import warn
 from cutaway.vllm.pieces import piece_name
 
 _INSTALLED = "_cutaway_switches"
@@ -47,7 +47,7 @@ def install() -> None:
         journal.catch_crashes()
         journal.write("begin", host="vllm")
     except Exception as error:  # noqa: BLE001  (vLLM must start whatever happens here)
-        warnings.warn(f"cutaway: no switch is followed: {type(error).__name__}: {error}", RuntimeWarning, 2)
+        warn(f"no switch is followed: {type(error).__name__}: {error}")
 
 
 class VllmHands:
@@ -81,7 +81,7 @@ class VllmHands:
     def _replace(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
         original = getattr(owner, name, None)
         if original is None:
-            warnings.warn(f"cutaway: this vLLM has no {name}: what it would tell is not known", RuntimeWarning, 2)
+            warn(f"this vLLM has no {name}: what it would tell is not known")
             return
 
         @wraps(original)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from cutaway.record.kept.place import Place
 from cutaway.record.kept.replay import Replay, check
 from cutaway.record.output_code import Generated
 from cutaway.record.recorder import Recorder
+from cutaway.record.warning import warn
 
 NOT_KEPT = "nothing was recorded when it was compiled"
 
@@ -85,11 +85,9 @@ def _warn_of_other_graph(recorder: Recorder, place: Place) -> None:
     """An engine took an entry of its own cache for a graph that it was not made of."""
     name = _name(where()) or "a graph"
     recorder.cache("stale", "warning", place.name, {"reason": f"the artifact of {name} was made of another graph"})
-    warnings.warn(
-        f"cutaway: the cache served {name} with an artifact that was made of another graph: it is stale, or its key "
-        f"lacks a factor. Compare a start with an empty cache. (Recorded beside it: {place.name})",
-        RuntimeWarning,
-        stacklevel=2,
+    warn(
+        f"the cache served {name} with an artifact that was made of another graph: it is stale, or its key "
+        f"lacks a factor. Compare a start with an empty cache. (Recorded beside it: {place.name})"
     )
 
 
