@@ -367,3 +367,19 @@ def test_vllm_answers_no_prompt_where_its_start_is_what_is_slow(slow: Slow | Non
     trial = VllmTrial(["--model", "m"], slow=slow, folder=tmp_path / "t", limit=60)
     trial.command(Setting(), tmp_path)
     assert json.loads((tmp_path / REQUEST).read_bytes())["rounds"] == rounds
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_what_a_trial_finds_out_of_a_models_class_serves_the_next_where_its_time_is_not_told(tmp_path: Path) -> None:
+    code = "import os; print(os.path.realpath(os.environ['VLLM_CACHE_ROOT'] + '/modelinfos'))"
+
+    class Printing(VllmTrial):
+        def command(self, setting: Setting, folder: Path) -> list[str]:
+            return [sys.executable, "-c", code]
+
+    served = Printing(["--model", "m"], slow="start", folder=tmp_path / "vllm", limit=60)
+    timed = ProgramTrial([sys.executable, "-c", code], None, True, folder=tmp_path / "program", limit=60)
+    places = [[trial.observe(at("caches")).log.read_text() for _ in range(2)] for trial in (served, timed)]
+    served.close()
+    timed.close()
+    assert [len(set(two)) for two in places] == [1, 2]

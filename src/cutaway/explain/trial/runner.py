@@ -36,6 +36,8 @@ class Runner(ABC):
     kind = ""
     is_timed = False
     """Whether it is looked at how long a trial takes."""
+    times_process = True
+    """Whether that is the time of its whole process; else it tells the time itself, of what comes after imports."""
 
     def __init__(
         self,
@@ -59,7 +61,8 @@ class Runner(ABC):
         """
         place = self._place(setting)
         variables, left_out = variables_of(setting, place, self._caches(setting, place), self.environment)
-        caches.share_classes((place if self.is_timed else self.folder) / _CLASSES, self._inherited(), variables)
+        own_classes = self.is_timed and self.times_process
+        caches.share_classes((place if own_classes else self.folder) / _CLASSES, self._inherited(), variables)
         variables |= self._for_temporary_files()
         for why in left_out:
             if why not in self._told:

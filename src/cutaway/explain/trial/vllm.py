@@ -68,6 +68,7 @@ class VllmTrial(Runner):
     """
 
     kind = "vllm"
+    times_process = False  # it begins when the model's class is known
 
     def __init__(
         self,
