@@ -259,6 +259,35 @@ def test_order_is_a_difference_where_something_is_written(
     assert {name for each in found for name in each.rewrite.before} == moved
 
 
+@pytest.mark.parametrize(
+    ("target", "listed", "options"),
+    [
+        ("aten.add_.Tensor", False, {}),
+        ("operator.iand", False, {}),
+        ("torch.nn.functional.relu", False, {"inplace": True}),
+        ("torch._foreach_add_", True, {}),
+    ],
+)
+def test_a_write_into_a_buffer_that_moves_across_its_read_is_a_difference(
+    target: str, listed: bool, options: dict[str, object]
+) -> None:
+    def made(written_first: bool) -> NodeTable:
+        maker = TableMaker({"": "Model"})
+        x, buffer = maker.input("x", [4]), maker.input("self.cache", [4])
+        steps = ["write", "read"] if written_first else ["read", "write"]
+        for step in steps:
+            if step == "write":
+                written = [{"node": node["id"]} for node in (x, buffer)]
+                maker.call(target, [written] if listed else [buffer], kwargs=options, shape=[4])
+            else:
+                read = maker.call("aten.mul.Tensor", [x, buffer], shape=[4])
+        maker.output(read)
+        return as_table(maker.table())
+
+    assert found_in(pair_by_structure(made(True), made(True))) == []
+    assert {each.rewrite.kind for each in found_in(pair_by_structure(made(True), made(False)))} == {"moved"}
+
+
 def test_inputs_in_another_order_are_a_difference() -> None:
     def made(names: Sequence[str]) -> NodeTable:
         maker = TableMaker({"": "Model"})

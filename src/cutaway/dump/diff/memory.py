@@ -1,8 +1,8 @@
 """Which nodes may write into values that others read: where the order of nodes matters.
 
-A node table has no schemas, so this goes by what a node looks like: a name that ends with an underscore
-(`aten.copy_`, `Tensor.add_`) writes into its first argument, `out=` is written, and a custom operator that nobody
-reads must have written into something it was given, or it would not be there.
+A node table has no schemas, so this goes by what a node looks like: what has a name that ends with an underscore
+(`aten.copy_`, `Tensor.add_`) or is told `inplace=True` writes into its first argument, `out=` is written, and a custom
+operator that nobody reads must have written into something it was given, or it would not be there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from typing import Any
 from cutaway.dump.schema import Node
 
 _PURE = ("aten.", "vllm_ir.", "prims.", "operator.", "torch.", "math.", "builtins.", "higher_order.")
-_SETTERS = ("operator.setitem", "operator.iadd", "operator.isub", "operator.imul", "operator.itruediv")
+_SETTERS = frozenset(
+    f"operator.{name}"
+    for name in (
+        "setitem", "iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul", "ior", "ipow", "irshift", "isub",
+        "itruediv", "ixor",
+    )
+)  # fmt: skip
 _VIEWS = frozenset(
     """T _unsafe_view alias as_strided chunk detach diagonal expand expand_as flatten getitem mT narrow permute reshape
     select slice split split_with_sizes squeeze t transpose unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905
@@ -38,8 +44,7 @@ def last_writes(
         read = [roots[ref] for ref in refs[index]]
         found.append(tuple(sorted({last[root] for root in read if root in last} - set(refs[index]))) if last else ())
         for position in _written(node, refs[index], bool(users[index])):
-            if not _is_weight(nodes[read[position]]):
-                last[read[position]] = index
+            last[read[position]] = index
     return found
 
 
@@ -58,20 +63,18 @@ def _written(node: Node, refs: Sequence[int], is_read: bool) -> Sequence[int]:
         return ()
     if "out" in node.kwargs:
         return range(_count(list(node.args)), len(refs))
-    if node.target in _SETTERS or (node.op != "call_module" and _is_inplace(_short(node), node.target)):
-        return (0,)
+    if node.kwargs.get("inplace") is True or node.target in _SETTERS or _is_inplace(node):
+        return range(_count(node.args[:1]) or 1)  # `_foreach_add_` writes into a list of them
     if is_read or node.op == "call_method" or node.target.startswith(_PURE):
         return ()
     return range(len(refs))
 
 
-def _is_inplace(name: str, target: str) -> bool:
+def _is_inplace(node: Node) -> bool:
     """By its name; `operator.and_` ends so because `and` is a word of the language."""
-    return name.endswith("_") and not name.endswith("__") and not target.startswith("operator.")
-
-
-def _is_weight(node: Node) -> bool:
-    return node.op == "placeholder" and (node.input or "").startswith("self.")
+    name = _short(node)
+    is_named_so = name.endswith("_") and not name.endswith("__") and not node.target.startswith("operator.")
+    return is_named_so and node.op != "call_module"
 
 
 def _short(node: Node) -> str:
