@@ -17,9 +17,18 @@ SMALL = "backbone/piece_02/range_1_16/inductor_post_grad.13.decompose_auto_funct
 STEP = "backbone/piece_02/range_1_16/post_grad.2.VllmIRLoweringPass"
 
 
+LAID_OUT = """() => {
+  if (!document.querySelector('main .drawn')) return true;
+  const told = [...document.querySelectorAll('main .drawn [role=status]')].map((one) => one.innerText).join();
+  return told.includes('nodes drawn') && !told.includes('Laying out') && !told.includes('the quick way');
+}"""
+"""Whether a drawing, where there is one, is there, and not one that was laid out in a hurry, which is soon replaced."""
+
+
 def at_rest(viewer: Viewer) -> Image.Image:
     """What is seen once it has come to rest; without what says how long something took, and without the keyboard's."""
     viewer.settle()
+    viewer.page.wait_for_function(LAID_OUT)
     viewer.page.mouse.move(2, 2)
     seen: list[bytes] = []
     for _ in range(40):
