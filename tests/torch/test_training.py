@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from recordings import Recorded, check
+from pathlib import Path
+
+import torch
+from recordings import Recorded, check, recorded
+
+import cutaway
+from cutaway.dump import load
+from cutaway.dump.lineage import lineage
 
 
 def test_the_dump_is_whole(trained: Recorded) -> None:
@@ -78,6 +85,38 @@ def test_both_parts_stem_from_the_joint_graph(trained: Recorded) -> None:
         rows = [row for row in trained.table(event)["nodes"] if row["op"] == "call_function"]
         before = trained.table(joint)["nodes"]
         assert all(before[row["from"][0]]["target"] == row["target"] for row in rows)
+
+
+def test_variables_that_are_called_like_other_operators(tmp_path: Path) -> None:
+    """Dynamo names nodes after variables, and copies of the joint graph's nodes keep the notes with those names."""
+
+    def shuffled(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        mul = x + w
+        add = mul * 2
+        sin = add.cos()
+        cos = sin.sin()
+        return cos.exp()
+
+    with cutaway.record(tmp_path):
+        result = torch.compile(shuffled)(torch.randn(4), torch.randn(4, requires_grad=True))
+        result.sum().backward()
+    run = recorded(tmp_path)
+    joint = run.of("snapshot", phase="joint")[-1]
+    names = {row["id"]: row["name"] for row in run.table(joint)["nodes"]}
+    for stage in ("aot_forward", "aot_backward"):
+        calls = [row for row in run.table(run.of("snapshot", stage=stage)[0])["nodes"] if row["op"] == "call_function"]
+        assert [[names[number] for number in row["from"]] for row in calls] == [[row["name"]] for row in calls], stage
+    forward = run.of("snapshot", stage="aot_forward")[0]["selector"]
+    lines = {
+        name: [row.code for row in lineage(load(tmp_path), f"{forward}:{name}").sources]
+        for name in ("add", "mul", "cos", "sin")
+    }
+    assert lines == {
+        "add": ["mul = x + w"],
+        "mul": ["add = mul * 2"],
+        "cos": ["sin = add.cos()"],
+        "sin": ["cos = sin.sin()"],
+    }
 
 
 def test_what_the_forward_saved_is_no_weight(trained: Recorded) -> None:

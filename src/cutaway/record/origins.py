@@ -6,10 +6,12 @@ it is found from what changed, in this order, and left unknown when none applies
 1. the node is the same object as before: it stems from itself;
 2. a pass put it in the place of nodes that are gone: it stems from all of those that it replaced, including the
    interior of a matched pattern. As was watched (changes.py), else as the two graphs show (:func:`replaced`);
-3. AOTAutograd noted the node it was traced from (``meta["from_node"]``), or made a view anew (views.py); a node of a
-   backward stems from what it is the derivative of;
-4. the split copied the node: the values in its metadata are the same objects;
-5. it stands at the same place among the inputs or results as before a trace;
+3. the partitioner or the split copied the node, name and all: the value in its metadata is the same object;
+4. AOTAutograd noted the node it was traced from (``meta["from_node"]``), or made a view anew (views.py); a node of a
+   backward stems from what it is the derivative of. Copies keep their notes, and names mean other nodes in other
+   graphs (Dynamo names them after the user's variables): a note counts for the graph that it was taken of alone;
+5. it was copied under another name, and only one node has that value; or it stands at the same place among the
+   inputs or results as before a trace;
 6. the whole graph was copied, name by name (a backward that is compiled later).
 """
 
@@ -53,6 +55,17 @@ class Remembered:
             key = _identity(node)
             found[key] = () if key in found else (index,)
         return found
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, fx.Node]:
+        """The nodes, when the graph is still held."""
+        return {node.name: node for node in self.ids}
+
+    @functools.cached_property
+    def traced_from(self) -> frozenset[int]:
+        """The graphs, by ``id``, that the notes of this graph's nodes are of: their names mean nothing here."""
+        notes = [note for node in self.ids for note in node.meta.get("from_node") or ()]
+        return frozenset(note.graph_id for note in notes) - {id(node.graph) for node in self.ids}
 
     def without_graph(self) -> Remembered:
         """What is left when the graph is let go: a copy of it is recognised by its names."""
@@ -128,7 +141,8 @@ def find_origins(
         if node in previous.ids:
             ids: Iterable[int] = (previous.ids[node], *stand_ins.get(node, ()))
         else:
-            ids = stand_ins.get(node) or _noted(node, previous) or copies.get(_identity(node)) or inputs.get(node, ())
+            ids = stand_ins.get(node) or (() if kept else _copied(node, previous)) or _noted(node, previous)
+            ids = ids or copies.get(_identity(node)) or inputs.get(node, ())
             ids = ids or ((previous.names[node.name],) if copied else ())
         if ids:
             origin = previous.origin(ids)
@@ -259,20 +273,29 @@ def _inputs(args: Any, kwargs: Any) -> list[fx.Node]:
     return found
 
 
+def _copied(node: fx.Node, previous: Remembered) -> tuple[int, ...]:
+    """The node of the same name, operator and value, when no other one has that value."""
+    ids = previous.copies.get(_identity(node), ())
+    return ids if ids == (previous.names.get(node.name),) and _value(node) is not None else ()
+
+
 def _noted(node: fx.Node, previous: Remembered) -> tuple[int, ...]:
-    """The node's own note of where it was traced from, newest first."""
+    """The node's own note of where it was traced from, newest first, as far as it is of the previous graph."""
     notes: list[Any] = list(node.meta.get("from_node") or [])
     while notes:
         note = notes.pop()
-        found = previous.names.get(note.name)
-        if found is not None:
-            return (found,)
-        notes.extend(getattr(note, "from_node", None) or [])
+        old = previous.by_name.get(note.name)
+        if old is not None and note.target == str(old.target) and note.graph_id not in previous.traced_from:
+            return (previous.ids[old],)
+        notes.extend(note.from_node or [])
     return ()
 
 
 def _identity(node: fx.Node) -> tuple[Any, ...]:
     """What a shallow copy of a node keeps: the operator, and the very objects in its metadata."""
-    meta = node.meta
-    value = meta.get("example_value", meta.get("val"))
-    return (node.op, node.target if node.op != "placeholder" else None, id(value), id(meta.get("stack_trace")))
+    target = node.target if node.op != "placeholder" else None
+    return (node.op, target, id(_value(node)), id(node.meta.get("stack_trace")))
+
+
+def _value(node: fx.Node) -> Any:
+    return node.meta.get("example_value", node.meta.get("val"))

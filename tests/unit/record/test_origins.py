@@ -10,6 +10,7 @@ from graphs import Input, Maker, Symbols, aten, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import fx
+from torch.fx.traceback import NodeSource
 
 from cutaway.record.frozen import freeze, same
 from cutaway.record.origins import Remembered, find_origins, replaced
@@ -242,19 +243,46 @@ class TestInherited:
     def test_what_aot_autograd_noted(self) -> None:
         gm = two_layers()
         before = remembered(gm)
-
-        class Note:
-            def __init__(self, name: str, from_node: list[Note]) -> None:
-                self.name, self.from_node = name, from_node
+        trace = NodeSource(None)  # in between, a trace that nobody saw
+        trace.node_info = NodeSource.NodeInfo("unheard_of", str(relu), id(trace))
+        trace.from_node = [NodeSource(named(gm)["relu"])]
 
         maker = Maker()
         x = maker.input("arg0_1")
-        y = maker.call(aten.clamp_min.default, x, 0, meta={"from_node": [Note("unheard_of", [Note("relu", [])])]})
-        z = maker.call(sin, y, meta={"from_node": [Note("nowhere", [])]})
+        y = maker.call(aten.clamp_min.default, x, 0, meta={"from_node": [trace]})
+        other = NodeSource(named(two_layers())["mul"])
+        other.node_info = NodeSource.NodeInfo("sin", other.target, other.graph_id)
+        z = maker.call(sin, y, meta={"from_node": [other], "val": torch.empty(2)})
         traced = maker.done(z)
         found = find_origins(traced, before)
         assert found[y].ids == (before.names["relu"],)
-        assert z not in found or found[z].ids != (before.names["sin"],)
+        assert z not in found, "a note of another operator, whatever its name"
+
+    def test_notes_of_the_graph_before_the_last_do_not_count(self) -> None:
+        """The same operators stand under each other's names, as where the user calls torch.ops himself."""
+        first = Maker()
+        x = first.input("x")
+        captured = [first.call(sin, x), first.call(sin, first.call(cos, x))]
+        captured[0].name, captured[1].name = "sin_1", "sin"
+        first.done(captured[1])
+        second = Maker()
+        y = second.input("x")
+        notes = [{"from_node": [NodeSource(node)], "val": torch.empty(2)} for node in captured]
+        traced = [second.call(sin, y, meta=notes[0]), second.call(sin, y, meta=notes[1])]
+        joint = second.done(second.call(add, *traced))
+        assert [node.name for node in traced] == ["sin", "sin_1"]
+        before = remembered(joint)
+
+        part = fx.Graph()
+        part.output(part.graph_copy(joint.graph, {}))
+        forward = fx.GraphModule(joint, part)
+        found = find_origins(forward, before)
+        for name in ("sin", "sin_1"):
+            assert found[named(forward)[name]].ids == (before.names[name],)
+        for name in ("sin", "sin_1"):  # values of their own: nothing tells them but the note, which is of another graph
+            named(forward)[name].meta["val"] = torch.empty(2)
+        named(forward)["add"].name = "last"
+        assert not [node for node in find_origins(forward, before) if node.name.startswith("sin")]
 
     def traced(self, *inputs: str) -> fx.GraphModule:
         maker = Maker()
