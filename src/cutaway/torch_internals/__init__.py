@@ -30,8 +30,6 @@ from cutaway.torch_internals.dynamo import (
     drop_guards,
     dynamo_source,
     failed_guard,
-    globals_as_guarded,
-    globals_guarded,
     has_forward_hooks,
     is_region_call,
     is_skipped,
@@ -86,6 +84,7 @@ from cutaway.torch_internals.functional import (
     WrittenView,
     functional_call,
 )
+from cutaway.torch_internals.guards import GuardScope, guarded_values
 from cutaway.torch_internals.inductor import (
     cause_of,
     compile_in_this_thread,
@@ -113,6 +112,7 @@ from cutaway.torch_internals.inductor import (
     standalone_compile,
     without_inductor_caches,
 )
+from cutaway.torch_internals.objects import children_of, operator_name, process_group_name
 from cutaway.torch_internals.opaque import (
     OpaqueBase,
     define_on_demand,
@@ -248,6 +248,7 @@ __all__ = [
     "Effects",
     "FakeMaker",
     "FunctionalCall",
+    "GuardScope",
     "Handler",
     "KernelNodes",
     "NumberParts",
@@ -269,6 +270,7 @@ __all__ = [
     "capture_print_readable",
     "captured_function",
     "cause_of",
+    "children_of",
     "compile_in_this_thread",
     "compile_lock",
     "copied_fields",
@@ -299,11 +301,10 @@ __all__ = [
     "free_symbols",
     "functional_call",
     "generated_code",
-    "globals_as_guarded",
-    "globals_guarded",
     "graph_break_of",
     "graph_of_payload",
     "guard_or_false",
+    "guarded_values",
     "has_aliased_results",
     "has_forward_hooks",
     "has_symbolic_sizes",
@@ -362,6 +363,7 @@ __all__ = [
     "opaque_expression",
     "opaque_value",
     "open_question",
+    "operator_name",
     "overload_of_custom_op",
     "overloads_of",
     "own_facts",
@@ -379,6 +381,7 @@ __all__ = [
     "phase_of_artifact",
     "plain_keys",
     "probe_vector_instructions",
+    "process_group_name",
     "python_expression",
     "python_functions_of",
     "register_opaque_value",

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
 import io
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,40 +55,6 @@ def has_forward_hooks(module: torch.nn.Module) -> bool:
 def call_with_hooks(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     """A module's forward with the hooks around it; past a ``__call__`` of the class's own, which may be ours."""
     return torch.nn.Module._call_impl(self, *args, **kwargs)
-
-
-_IMPORTED = "__import_"  # Dynamo's names for modules: OutputGraph.import_source, "." written as "_dot_"
-
-
-def globals_guarded(entries: Sequence[Any]) -> dict[str, str]:
-    """The numbers, texts and flags that a captured model read of modules' globals, by Dynamo's name (``G['SCALE']``).
-
-    Guards are the only record of them (``torch._dynamo.guards``, ``GuardFilterEntry``).
-    """
-    plain = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
-    values = [(entry.name, entry.value) for entry in entries if entry.name.startswith("G[")]
-    return {name: repr(value) for name, value in values if isinstance(value, plain) and "__builtins" not in name}
-
-
-class _Globals(dict[str, Any]):
-    """Globals as Dynamo's guards see them: the function's own, and modules by their import names."""
-
-    def __missing__(self, name: str) -> Any:
-        if not name.startswith(_IMPORTED):
-            raise KeyError(name)
-        return importlib.import_module(name.removeprefix(_IMPORTED).replace("_dot_", "."))
-
-
-def globals_as_guarded(names: Iterable[str], own: dict[str, Any]) -> dict[str, str]:
-    """The same now; ``"?"`` for what is not there any more. The names come out of the cache, which is code anyway."""
-    scope = {"G": _Globals(own)}
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = repr(eval(name, scope))
-        except Exception:  # noqa: BLE001  (whatever it is, it is not what was read)
-            found[name] = "?"
-    return found
 
 
 def patched_dynamo(**settings: Any) -> Any:

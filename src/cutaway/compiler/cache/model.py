@@ -22,8 +22,10 @@ from cutaway.compiler.cache.factors import compiler_factors, key_of
 from cutaway.compiler.cache.files import CacheRefusedError
 from cutaway.compiler.cache.ir import factors_of, traced_factors
 from cutaway.compiler.cache.store import Store
-from cutaway.compiler.capture.dynamo import Captured, globals_now, keep, revive
-from cutaway.compiler.capture.facts import model_facts, source_digests
+from cutaway.compiler.capture.dynamo import Captured, function_of, keep, revive
+from cutaway.compiler.capture.facts import model_facts
+from cutaway.compiler.capture.files import source_digests
+from cutaway.compiler.capture.questions import answers, changed_answers
 from cutaway.compiler.session import Session
 from cutaway.identity import stable
 from cutaway.identity.sources import UncacheableError
@@ -82,7 +84,7 @@ class ModelCache:
                 return None
             changed = (
                 _changed(entry.facts.get("sources", {}))
-                or self._changed_globals(entry.facts.get("globals", {}))
+                or changed_answers(entry.facts.get("answers", {}), function_of(self.forward), self.model)
                 or _changed_ops(entry.facts.get("ir", {}))
             )
             if changed:
@@ -114,12 +116,13 @@ class ModelCache:
         try:
             data = keep(captured, self.forward)
             ir = factors_of(ops)
+            answered = answers(captured.questions, function_of(self.forward), self.model)
         except Exception as error:  # noqa: BLE001  (torch says in many ways that something cannot be kept)
             self.report("cutaway_model", "bypass", self.key, {"reason": f"{type(error).__name__}: {error}"})
             return
         facts = {
             "sources": source_digests(captured.sources),
-            "globals": globals_now(captured.globals_read, self.forward),
+            "answers": answered,
             "ir": ir,
             "tag": self.session.tag,
             "class": type(self.model).__name__,
@@ -162,10 +165,6 @@ class ModelCache:
                 path = str(getattr(sys.modules.get(name), "__file__", name))
                 found[name] = {"path": path, "places": changed_lines(notes.sources[name], now)}
         return found
-
-    def _changed_globals(self, was: Mapping[str, str]) -> list[str]:
-        now = globals_now(was, self.forward)
-        return sorted(name for name, value in was.items() if now[name] != value)
 
     def _find_key(self) -> bool:
         config = self.session.config

@@ -20,6 +20,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
+from cutaway.compiler.capture.questions import owner_of
 from cutaway.compiler.capture.regions import inline_regions, repeated_classes, repeated_layers_once
 from cutaway.compiler.config import CompilationConfig, DynamicShapes, Part
 from cutaway.errors import CaptureError, CutawayError, InputError
@@ -36,14 +37,14 @@ class Captured:
         aot: torch's own object behind that.
         sources: files whose code was traced, from torch's own record.
         without_regions: why layers that repeat were traced one by one, when they were.
-        globals_read: numbers, texts and flags of modules that were compiled in: Dynamo's name for each -> its value.
+        questions: what was read of globals and of the model's own objects, as guards say (``questions.py``).
     """
 
     call: Callable[..., Any]
     aot: Any
     sources: tuple[str, ...] = ()
     without_regions: str = ""
-    globals_read: dict[str, str] = field(default_factory=dict[str, str])
+    questions: tuple[str, ...] = ()
 
 
 def _traced(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +63,7 @@ def _call_forward(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     return self.forward(*args, **kwargs)
 
 
-def _function(forward: Callable[..., Any]) -> Any:
+def function_of(forward: Callable[..., Any]) -> Any:
     """The plain function that is traced."""
     traced = _traced(forward)
     return traced.__func__ if inspect.ismethod(traced) else traced
@@ -123,10 +124,11 @@ class Capture:
             return compiled
 
         keep = torch_internals.keep_guards if self.config.evaluate_guards else torch_internals.drop_guards
-        read: dict[str, str] = {}
+        read: list[str] = []
+        owner = owner_of(function_of(self.forward))
 
         def filtered(entries: Sequence[Any]) -> list[bool]:
-            read.update(torch_internals.globals_guarded(entries))
+            read.extend(torch_internals.guarded_values(entries, owner))
             return keep(entries)
 
         with _settings(self.config), torch.no_grad(), _garbage_left() as collect_again:
@@ -139,7 +141,7 @@ class Capture:
             )
             aot = compiled.aot_compile((args, dict(kwargs)))  # pyright: ignore[reportFunctionMemberAccess]
         captured = _captured(aot, self.config.evaluate_guards)
-        captured.globals_read = read
+        captured.questions = tuple(read)
         return captured
 
 
@@ -245,16 +247,11 @@ def keep(captured: Captured, forward: Callable[..., Any]) -> bytes:
 
 def revive(data: bytes, forward: Callable[..., Any], evaluate_guards: bool) -> Captured:
     """What :func:`keep` wrote, for the live model. Raises any exception when it cannot be used."""
-    aot = torch_internals.deserialize_aot(io.BytesIO(data), _function(forward).__globals__, _external(forward))
+    aot = torch_internals.deserialize_aot(io.BytesIO(data), function_of(forward).__globals__, _external(forward))
     return _captured(aot, evaluate_guards)
-
-
-def globals_now(names: Mapping[str, str], forward: Callable[..., Any]) -> dict[str, str]:
-    """What :attr:`Captured.globals_read` names, as it is in this process; ``"?"`` for what is not there."""
-    return torch_internals.globals_as_guarded(names, _function(forward).__globals__)
 
 
 def _external(forward: Callable[..., Any]) -> dict[str, Any]:
     """What the function closes over: not pickled, but taken from the live function."""
-    closure = _function(forward).__closure__ or ()
+    closure = function_of(forward).__closure__ or ()
     return {f"closure_{index}": cell.cell_contents for index, cell in enumerate(closure)}
