@@ -18,6 +18,8 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch._functorch import config as functorch_config
 
+from cutaway.dump import load
+from cutaway.dump.compare import compare
 from cutaway.record.kept import file
 
 
@@ -47,7 +49,12 @@ def graphs_alone() -> None:
         infer()
 
 
-PROGRAMS = [infer, train, graphs_alone]
+def graphs_of_training_alone() -> None:
+    with functorch_config.patch(enable_autograd_cache=False):
+        train()
+
+
+PROGRAMS = [infer, train, graphs_alone, graphs_of_training_alone]
 
 
 @dataclass
@@ -77,6 +84,10 @@ class TestTheSecondStart:
 
     def test_has_its_events(self, starts: Starts) -> None:
         assert said(starts.warm) == said(starts.cold)
+
+    def test_is_the_same_when_compared(self, starts: Starts) -> None:
+        found = compare(*(load(recording.folder) for recording in (starts.cold, starts.warm)))
+        assert [pair.name for pair in found.compilations if not pair.same] == []
 
     def test_compiled_nothing(self, starts: Starts) -> None:
         assert starts.misses == 0

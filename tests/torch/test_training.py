@@ -119,6 +119,12 @@ def test_variables_that_are_called_like_other_operators(tmp_path: Path) -> None:
     }
 
 
+def test_a_stage_that_found_the_graph_as_it_was_has_its_nodes(trained: Recorded) -> None:
+    for stage in ("before_pre_grad", "after_pre_grad"):
+        (event,) = trained.of("snapshot", stage=stage)
+        assert (event["changed"], event["coverage"]["origin"]) == (False, 100.0)
+
+
 def test_what_the_forward_saved_is_no_weight(trained: Recorded) -> None:
     (event,) = trained.of("snapshot", stage="aot_backward")
     inputs = {row["name"]: row["input"] for row in trained.table(event)["nodes"] if row["op"] == "placeholder"}

@@ -158,6 +158,7 @@ class Recorder(TextRecorder):
             "files": [],
             "same_as": self.stored.graphs.get(previous.fingerprint),
             "providers": self._foretold(gm),
+            "coverage": previous.facts["coverage"] | {"origin": 100.0},  # each node is that of before
         }
         facts.pop("from", None)
         scope.tracks[scope.phase] = replace(previous, facts=facts)

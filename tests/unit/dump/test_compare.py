@@ -234,6 +234,37 @@ class TestStages:
         assert (span.pairs[0].a, span.pairs[0].name) == (None, "post_grad.0.Lower")
 
 
+def trained(folder: Path, stages: list[tuple[str, str, bool]]) -> Dump:
+    """A dump of a training: phase, stage, lowered after it."""
+    maker = DumpMaker(folder)
+    maker.compilation("f")
+    maker.snapshot("f/captured", "captured", piece(0), "f/captured")
+    for phase, stage, lowered in stages:
+        maker.snapshot(f"f/{phase}/{stage}", stage, piece(0, lowered=lowered), f"f/{phase}/{stage}", phase=phase)
+    maker.end("f")
+    maker.end()
+    return load(folder)
+
+
+class TestTraining:
+    def test_the_order_in_which_the_phases_are_told_does_not_count(self, tmp_path: Path) -> None:
+        stages = [(phase, stage, False) for phase in ("forward", "backward") for stage in ("aot", "post_grad")]
+        served = trained(tmp_path / "b", stages)
+        stages.insert(1, stages.pop(2))
+        (pair,) = compare(trained(tmp_path / "a", stages), served).compilations
+        assert pair.same
+        assert all(pair.a and pair.b for pair in pair.whole.course.pairs)
+
+    def test_what_differs_in_the_forward_does_not_meet_again_in_the_backward(self, tmp_path: Path) -> None:
+        a, b = (
+            trained(tmp_path / str(lowered), [("forward", "post_grad", lowered), ("backward", "post_grad", False)])
+            for lowered in (False, True)
+        )
+        (pair,) = compare(a, b).compilations
+        (span,) = pair.whole.course.spans
+        assert (span.pairs[0].name, span.next) == ("post_grad", None)
+
+
 @pytest.fixture(name="dump", scope="module")
 def _dump(tmp_path_factory: pytest.TempPathFactory) -> Dump:
     folder = tmp_path_factory.mktemp("compare") / "process"

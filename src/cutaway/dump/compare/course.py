@@ -63,6 +63,11 @@ class StepPair:
             return self.a.graph == self.b.graph
         return not any(step.changed for step in (self.a, self.b) if step)
 
+    @property
+    def is_backward(self) -> bool:
+        """Whether it is a step of the backward, which is a graph of its own beside the forward."""
+        return any(step.phase == "backward" for step in (self.a, self.b) if step)
+
 
 @dataclass(frozen=True)
 class Span:
@@ -103,6 +108,9 @@ class Course:
         found: list[Span] = []
         run: list[StepPair] = []
         for pair in self.pairs:
+            if run and pair.is_backward and not run[-1].is_backward:
+                found.append(Span(tuple(run), None))
+                run = []
             if not pair.same:
                 run.append(pair)
             elif run and pair.a and pair.b:
@@ -155,8 +163,13 @@ def _steps(part: Sequence[compilation.Step]) -> Iterator[Step]:
 
 
 def compare_steps(a: Sequence[Step], b: Sequence[Step]) -> Course:
-    """The steps of two runs side by side, matched by their names and their order."""
-    pairs = align([step.key for step in a], [step.key for step in b], lambda _, __: 0.0)
-    return Course(
-        tuple(StepPair(None if i is None else a[i], None if j is None else b[j]) for i, j in pairs),
-    )
+    """The steps of two runs side by side, matched by their names and their order.
+
+    Each phase by itself: a start that a cache serves tells of all of the forward before the backward.
+    """
+    pairs: list[StepPair] = []
+    for phase in dict.fromkeys(step.phase for step in (*a, *b)):
+        left, right = ([step for step in steps if step.phase == phase] for steps in (a, b))
+        found = align([step.key for step in left], [step.key for step in right], lambda _, __: 0.0)
+        pairs += [StepPair(None if i is None else left[i], None if j is None else right[j]) for i, j in found]
+    return Course(tuple(pairs))

@@ -85,7 +85,7 @@ class Artifacts:
         cached = not scope.generating
         if backward:
             scope.phase = "backward"
-        elif cached and scope.phase is None and is_inference is not None:
+        elif cached and is_inference is not None:  # AOTAutograd, on a miss of its own, has last told of the backward
             scope.phase = "inference" if is_inference else "forward"
         scope.generating = False
         if self.loads.current is None:
