@@ -52,7 +52,6 @@ from cutaway.identity.sources import UncacheableError
 from cutaway.ops.priority import set_priority
 
 _WITHOUT_COMPILER = 'correct what it says, or run pieces as they were captured: off=["inductor"]'
-_ALL_SIZES = 256  # every batch size up to this is held against the graph's demands; beyond, ends and powers of two
 
 
 class CutawayBackend:
@@ -159,7 +158,8 @@ class CutawayBackend:
         check_donations(gm)  # before it is cut: in a piece, a later use may be out of sight
         batch = batch_symbol(gm, self.marked)
         if not self.captures_again:
-            check_demands(gm, batch, _sizes_to_check(ranges), self.config.evaluate_guards, self.branches)
+            spans = [(span.start, span.end) for span in ranges]
+            check_demands(gm, batch, spans, self.config.evaluate_guards, self.branches)
         if batch.symbol is None:  # nothing varies: one compile, whatever the ranges
             ranges = ranges[-1:]
         self.ir_ops = ops_in((node for _, node, _ in nodes_of(gm)), self.compiler.rewriters())
@@ -316,16 +316,6 @@ def static_inputs(gm: fx.GraphModule, batch: BatchSymbol) -> tuple[StaticInput, 
                 dtype = str(value.dtype).removeprefix("torch.")
                 found.append(StaticInput(position, tuple(further), dtype, str(value.device)))
     return tuple(found)
-
-
-def _sizes_to_check(ranges: Sequence[Range]) -> list[int]:
-    sizes: set[int] = set()
-    for span in ranges:
-        powers = {1 << power for power in range(31)}
-        wanted = {*range(span.start, min(span.end, _ALL_SIZES) + 1), span.end}
-        wanted |= {size for power in powers for size in (power - 1, power, power + 1) if span.start <= size <= span.end}
-        sizes |= wanted
-    return sorted(sizes)
 
 
 def registered(gm: fx.GraphModule, example_inputs: Sequence[Any], **options: Any) -> Any:

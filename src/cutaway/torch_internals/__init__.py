@@ -21,15 +21,23 @@ from cutaway.torch_internals.artifacts import (
     watch_artifacts,
     wrap_artifact,
 )
-from cutaway.torch_internals.dynamo import (
+from cutaway.torch_internals.demands import (
     Branches,
+    BrokenGuard,
+    Demand,
     branches_on_sizes,
+    broken_by,
+    demands_of,
+    failed_guard,
+    own_span,
+    size_name,
+)
+from cutaway.torch_internals.dynamo import (
     call_with_hooks,
     compile_lock,
     deserialize_aot,
     drop_guards,
     dynamo_source,
-    failed_guard,
     has_forward_hooks,
     is_region_call,
     is_skipped,
@@ -165,8 +173,6 @@ from cutaway.torch_internals.patterns import (
 )
 from cutaway.torch_internals.settings import settings_now
 from cutaway.torch_internals.sizes import (
-    Demand,
-    demands_on,
     example_of,
     expression,
     fake_like,
@@ -239,10 +245,12 @@ from cutaway.torch_internals.tracing import (
     trace_forward,
     unused_attribute,
 )
+from cutaway.torch_internals.writes import PythonWrite, python_writes
 
 __all__ = [
     "ArtifactFacts",
     "Branches",
+    "BrokenGuard",
     "Decompositions",
     "Demand",
     "Effects",
@@ -255,6 +263,7 @@ __all__ = [
     "OpOverload",
     "OpOverloadPacket",
     "OpaqueBase",
+    "PythonWrite",
     "SymbolicNumber",
     "WrittenView",
     "ambient_of_tracing",
@@ -263,6 +272,7 @@ __all__ = [
     "aten_name",
     "aten_name_of_method",
     "branches_on_sizes",
+    "broken_by",
     "call_below_autograd",
     "call_with_hooks",
     "caller",
@@ -278,7 +288,7 @@ __all__ = [
     "custom_graph_pass",
     "default_of",
     "define_on_demand",
-    "demands_on",
+    "demands_of",
     "deserialize_aot",
     "deserialize_artifact",
     "dispatch",
@@ -367,6 +377,7 @@ __all__ = [
     "overload_of_custom_op",
     "overloads_of",
     "own_facts",
+    "own_span",
     "packet_name",
     "parts_of_number",
     "passes_of_inductor",
@@ -384,6 +395,7 @@ __all__ = [
     "process_group_name",
     "python_expression",
     "python_functions_of",
+    "python_writes",
     "register_opaque_value",
     "registered_ops",
     "relations",
@@ -404,6 +416,7 @@ __all__ = [
     "shape_env_of_number",
     "shape_env_of_size",
     "shape_guards",
+    "size_name",
     "size_oblivious",
     "size_of_table",
     "size_with",

@@ -10,14 +10,10 @@ import copy
 import io
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
-
-from cutaway.torch_internals.sizes import Demand, _holds
-from cutaway.torch_internals.swap import patch_method
 
 
 def is_region_call(node: fx.Node) -> bool:
@@ -76,14 +72,6 @@ def compile_lock() -> contextlib.AbstractContextManager[Any]:
     return convert_frame.compile_lock
 
 
-def failed_guard(aot: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """The first guard of an ``AOTCompiledFunction`` that a call breaks, as Python; None when all hold."""
-    if aot.guard_check(*args, **kwargs):
-        return None
-    info = aot._artifacts.guard_manager.check_verbose(aot.prepare_f_locals(*args, **kwargs))
-    return next(iter(info.verbose_code_parts), "a guard that torch does not name")
-
-
 def is_skipped(function: Callable[..., Any]) -> bool:
     """Whether Dynamo would not trace this function as the first (torch/_dynamo/trace_rules.py): torch's own files."""
     from torch._dynamo import trace_rules  # noqa: PLC0415  (Dynamo is heavy)
@@ -104,59 +92,6 @@ def serialize_aot(aot: Any, external: dict[str, Any]) -> bytes:
 def deserialize_aot(file: io.BytesIO, f_globals: dict[str, Any], external: dict[str, Any]) -> Any:
     """What :func:`serialize_aot` wrote (``torch.compiler.load_compiled_function``)."""
     return torch.compiler.load_compiled_function(file, f_globals=f_globals, external_data=external)
-
-
-@dataclass
-class Branches:
-    """What the Python that Dynamo traced asked of symbolic sizes: (ShapeEnv, what was true, where)."""
-
-    found: list[tuple[Any, Any, str]]
-
-    def demands_on(self, shape_env: Any, symbol: Any) -> list[Demand]:
-        """Those that speak of this symbol alone."""
-        return [
-            (_holds(expr, symbol), str(expr), place)
-            for env, expr, place in self.found
-            if env is shape_env and expr.free_symbols == {symbol}
-        ]
-
-
-@contextmanager
-def branches_on_sizes() -> Generator[Branches]:
-    """Note on what sizes the Python that is traced in the block branches.
-
-    A branch that only a size of 0 or 1 would take another way (``if x.shape[0] == 1``) leaves no guard on a backed
-    size: Dynamo holds it to be at least 2 (torch/_dynamo/variables/tensor.py, ``SymNodeVariable.evaluate_expr``).
-    """
-    from torch._dynamo.variables.tensor import SymNodeVariable  # noqa: PLC0415  (Dynamo is heavy)
-
-    branches = Branches([])
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def evaluate_expr(self: Any, *args: Any) -> Any:
-            value = original(self, *args)
-            if isinstance(self.sym_num, torch.SymBool):
-                node = self.sym_num.node
-                expr = node.expr if value else ~node.expr
-                branches.found.append((node.shape_env, expr, _traced_line()))
-            return value
-
-        return evaluate_expr
-
-    undo = patch_method(SymNodeVariable, "evaluate_expr", make)
-    try:
-        yield branches
-    finally:
-        undo()
-
-
-def _traced_line() -> str:
-    """The line of the model that Dynamo is at: ``file:line: code``."""
-    from torch.fx.experimental.symbolic_shapes import uninteresting_files  # noqa: PLC0415  (sympy)
-
-    stack = torch._guards.TracingContext.extract_stack()
-    frame = next((frame for frame in reversed(stack) if frame.filename not in uninteresting_files()), None)
-    return f"{frame.filename}:{frame.lineno}: {frame.line}" if frame is not None else ""
 
 
 def serializable_callable() -> type:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -170,29 +170,6 @@ def forget_zero_one(shape_env: Any) -> None:
             shape_env.var_to_range[symbol] = ValueRanges(0, found.upper)
         # torch's own cache adds this one where another run had taken the size to be so.
         shape_env.guards[:] = [guard for guard in shape_env.guards if guard.expr != (symbol >= 2)]
-
-
-Demand = tuple[Callable[[int], bool], str, str]  # whether it holds for a size, as text, where it was made
-
-
-def demands_on(shape_env: Any, symbol: Any) -> list[Demand]:
-    """Guards of a ShapeEnv that speak of this symbol alone."""
-    found = [
-        (_holds(guard.expr, symbol), str(guard.expr), _location(guard.sloc, code=True))
-        for guard in shape_env.guards
-        if guard.expr.free_symbols == {symbol}
-    ]
-    replaced = shape_env.replacements.get(symbol)
-    if replaced is not None and replaced.is_Integer:
-        found.append((lambda size, value=int(replaced): size == value, f"{symbol} == {replaced}", ""))
-    return found
-
-
-def _holds(expr: Any, symbol: Any) -> Callable[[int], bool]:
-    from torch.utils._sympy.interp import sympy_interp  # noqa: PLC0415  (sympy: only when sizes are symbolic)
-    from torch.utils._sympy.reference import PythonReferenceAnalysis  # noqa: PLC0415
-
-    return lambda size: bool(sympy_interp(PythonReferenceAnalysis, {symbol: size}, expr))
 
 
 def where_fixed(shape_env: Any) -> str:

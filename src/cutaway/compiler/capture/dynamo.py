@@ -22,7 +22,8 @@ from torch import fx
 from cutaway import torch_internals
 from cutaway.compiler.capture.questions import owner_of
 from cutaway.compiler.capture.regions import inline_regions, repeated_classes, repeated_layers_once
-from cutaway.compiler.config import CompilationConfig, DynamicShapes, Part
+from cutaway.compiler.capture.writes import check_writes
+from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, DynamicShapes, Part
 from cutaway.errors import CaptureError, CutawayError, InputError
 
 Backend = Callable[[fx.GraphModule, list[Any]], Any]
@@ -115,6 +116,8 @@ class Capture:
     def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
         def handed_over(gm: fx.GraphModule, inputs: list[Any]) -> Any:
             self.reached = True
+            replayed = self.config.cudagraph_mode is not CUDAGraphMode.NONE and not self.config.is_off(Part.CUDA_GRAPHS)
+            check_writes(written, _traced(self.forward), by_address=replayed)
             inline_regions(gm)
             collect_again()
             shape_env = torch_internals.shape_env_of(gm)
@@ -131,7 +134,12 @@ class Capture:
             read.extend(torch_internals.guarded_values(entries, owner))
             return keep(entries)
 
-        with _settings(self.config), torch.no_grad(), _garbage_left() as collect_again:
+        with (
+            _settings(self.config),
+            torch.no_grad(),
+            torch_internals.python_writes() as written,
+            _garbage_left() as collect_again,
+        ):
             compiled = torch.compile(
                 _traced(self.forward),
                 backend=handed_over,
@@ -152,9 +160,11 @@ def _captured(aot: Any, evaluate_guards: bool) -> Captured:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         failed = torch_internals.failed_guard(aot, args, kwargs)
         if failed is not None:
+            now = ", ".join(f"{size} is {value}" for size, value in failed.values.items())
+            made = f", made at {failed.place}" if failed.place else ""
             raise InputError(
                 "a guard that was made when the model was captured does not hold for this call",
-                failed,
+                f"{failed.code}{made}{'; now ' if now else ''}{now}",
                 "give a call for which it holds, or compile another copy of the model for this kind of call",
             )
         return aot(*args, **kwargs)

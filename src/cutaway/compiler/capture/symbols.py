@@ -12,7 +12,9 @@ from torch import fx
 
 from cutaway import torch_internals
 from cutaway.errors import CaptureError
-from cutaway.torch_internals import Branches
+from cutaway.torch_internals import Branches, Demand
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -68,45 +70,94 @@ def check_dynamic(gm: fx.GraphModule, marked: Sequence[int]) -> None:
 
 
 def check_demands(
-    gm: fx.GraphModule, batch: BatchSymbol, sizes: Sequence[int], strict: bool, branches: Branches | None = None
+    gm: fx.GraphModule, batch: BatchSymbol, spans: Sequence[Span], strict: bool, branches: Branches | None = None
 ) -> None:
-    """Hold the guards on the batch size against the sizes that will be run.
+    """Hold what the graph demands of sizes against all that will be run.
 
-    A branch on the batch size is taken at capture, as it was for the example. For other sizes the graph would be
-    wrong without a word, because no guard is evaluated at run time.
+    A branch on a size is taken at capture, as it was for the example. For other sizes the graph would be wrong
+    without a word, because no guard is evaluated at run time.
 
     Args:
         gm: the captured graph.
         batch: its batch symbol.
-        sizes: sizes that will be run; both ends of every range and what lies between.
-        strict: whether a demand that only a batch of 1 breaks is refused, too. Dynamo takes a backed size to be at
+        spans: batch sizes that will be run, as (first, last). Any other dynamic size may be anything.
+        strict: whether a demand that only a size of 1 breaks is refused, too. Dynamo takes a backed size to be at
             least 2, and torch's own ops make demands such as ``s != 1`` where the graph is right for 1 all the same.
             So, when not strict, only a branch of the model's own Python is told of, by a warning: models that are
-            right either way (``is_causal = tokens > 1``) are too many to refuse.
+            right either way (``is_causal = tokens > 1``) are too many to refuse. Strict means that guards are
+            evaluated at every call; so what is demanded of sizes other than the batch is left to them.
         branches: what that Python branched on.
 
     Raises:
-        CaptureError: a size breaks a demand; the demand and the line that made it are named.
+        CaptureError: sizes break a demand, or it cannot be told; the demand and the line that made it are named.
     """
     shape_env = torch_internals.shape_env_of(gm)
     if shape_env is None or batch.symbol is None:
         return
-    by_python = branches.demands_on(shape_env, batch.symbol) if branches is not None else []
-    for holds, text, place in [*by_python, *torch_internals.demands_on(shape_env, batch.symbol)]:
-        broken = [size for size in sizes if not holds(size) and (strict or size > 1)]
-        if broken:
-            raise CaptureError(
-                f"the model branches on the batch size: it was captured for {text} only",
-                f"{place or 'the line is not known'}; a batch of {broken[0]} would take another way",
-                "take the branch outside of the compiled model, write it as torch.cond, or give compile_ranges within"
-                " the demand and compile once for each side",
-            )
-    for holds, text, place in by_python:
-        if 1 in sizes and not holds(1):
-            warnings.warn(
-                f"cutaway: the model branches on the batch size and was captured for {text} ({place}): a batch of 1"
-                " runs as larger ones do. If that is wrong, begin compile_ranges at 2 and compile another copy for 1;"
-                " evaluate_guards makes an error of this.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+    by_python = branches.demands_of(shape_env) if branches is not None else []
+    guards = torch_internals.demands_of(shape_env)
+    evaluated = {demand.expr for demand in guards if demand.symbols != (batch.symbol,)} if strict else set[Any]()
+    for demand in dict.fromkeys([*by_python, *guards]):
+        broken = _broken(shape_env, demand, batch, spans, least=2)
+        if demand.expr in evaluated or (strict and broken is not None and demand.symbols != (batch.symbol,)):
+            continue
+        if broken is None and (strict or demand in by_python):
+            broken = _broken(shape_env, demand, batch, spans, least=1)
+            if broken is not None and not strict:
+                _warn_of_one(shape_env, demand, batch)
+                continue
+        if broken is not None:
+            raise _refused(shape_env, demand, batch, broken)
+
+
+def _broken(
+    shape_env: Any, demand: Demand, batch: BatchSymbol, spans: Sequence[Span], least: int
+) -> dict[Any, int] | None:
+    """See :func:`torch_internals.broken_by`; sizes below ``least`` are left out."""
+    run = [(max(first, least), last) for first, last in spans if last >= least]
+    return torch_internals.broken_by(
+        demand,
+        {
+            symbol: run if symbol == batch.symbol else [torch_internals.own_span(shape_env, symbol, least)]
+            for symbol in demand.symbols
+        },
+    )
+
+
+def _refused(shape_env: Any, demand: Demand, batch: BatchSymbol, broken: dict[Any, int]) -> CaptureError:
+    names = {symbol: torch_internals.size_name(shape_env, symbol) for symbol in demand.symbols}
+    place = demand.place or "the line is not known"
+    if demand.symbols == (batch.symbol,):
+        other = f"a batch of {broken[batch.symbol]} would take another way" if broken else _UNKNOWN
+        return CaptureError(
+            f"the model branches on the batch size: it was captured for {demand.text} only",
+            f"{place}; {other}",
+            f"{_OUTSIDE}, or give compile_ranges within the demand and compile once for each side",
+        )
+    said = ", ".join(f"{symbol} is {name}" for symbol, name in names.items() if name != str(symbol))
+    values = ", ".join(f"{names[symbol]} = {value}" for symbol, value in broken.items())
+    other = f"{values} would take another way" if broken else _UNKNOWN
+    return CaptureError(
+        f"the model branches on dynamic sizes: it was captured for {demand.text} only",
+        f"{place}; {said + '; ' if said else ''}{other}",
+        f"{_OUTSIDE}, take the dimension out of dynamic_arg_dims, or set evaluate_guards=True: then each call is held"
+        " to it",
+    )
+
+
+_UNKNOWN = "whether all sizes take the same way cannot be told"
+_OUTSIDE = "take the branch outside of the compiled model, write it as torch.cond"
+
+
+def _warn_of_one(shape_env: Any, demand: Demand, batch: BatchSymbol) -> None:
+    what, one = "the batch size", "a batch of 1"
+    if demand.symbols != (batch.symbol,):
+        what = one = " or ".join(torch_internals.size_name(shape_env, symbol) for symbol in demand.symbols)
+        one = f"{one} of 1"
+    warnings.warn(
+        f"cutaway: the model branches on {what} and was captured for {demand.text} ({demand.place}): {one}"
+        " runs as larger ones do. If that is wrong, begin compile_ranges at 2 and compile another copy for 1;"
+        " evaluate_guards makes an error of this.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
