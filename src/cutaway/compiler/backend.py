@@ -31,6 +31,7 @@ from cutaway.compiler.capture.symbols import BatchSymbol, batch_symbol, check_de
 from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, Part
 from cutaway.compiler.link.assembler import LinkedModel, assemble
 from cutaway.compiler.link.buffers import make_copy_and_call
+from cutaway.compiler.link.hold import held_inputs
 from cutaway.compiler.link.plan import Plan, PlannedPiece, StaticInput
 from cutaway.compiler.link.stitching import generate_execution_code
 from cutaway.compiler.observe import Observer
@@ -172,6 +173,8 @@ class CutawayBackend:
             backends = PiecewiseCompileInterpreter(items, ranges, batch, self._compile_all).run()
         self._count(items, backends)
         plan = self._plan(split_gm, items, backends, ranges, batch)
+        if not self.captures_again:  # there, Dynamo's guards hold what may not change
+            plan = replace(plan, held_inputs=held_inputs(gm))
         self.is_kept = all(key in self._stored for piece in plan.pieces for key in piece.keys.values())
         return LinkedModel(plan, self._link(plan, {backend.name: backend for backend in backends}, split_gm))
 

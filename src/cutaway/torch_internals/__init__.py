@@ -49,6 +49,7 @@ from cutaway.torch_internals.dynamo import (
     serializable_callable,
     serialize_aot,
     size_oblivious,
+    source_of_input,
     traced_files,
 )
 from cutaway.torch_internals.effects import (
@@ -225,6 +226,7 @@ from cutaway.torch_internals.tensors import (
     named_leaves,
     tensor_bytes,
     tensor_constant,
+    tensor_guards,
     version_of,
     weak_tensor,
     weights_of,
@@ -420,6 +422,7 @@ __all__ = [
     "size_oblivious",
     "size_of_table",
     "size_with",
+    "source_of_input",
     "standalone_compile",
     "state_of_shapes",
     "still_decomposed",
@@ -433,6 +436,7 @@ __all__ = [
     "takes_plain_arguments",
     "tensor_bytes",
     "tensor_constant",
+    "tensor_guards",
     "text_of_cached_graph",
     "trace_forward",
     "trace_structured",

@@ -33,6 +33,15 @@ def dynamo_source(node: fx.Node) -> str | None:
     return None if name is None else str(name() if callable(name) else name)
 
 
+def source_of_input(node: fx.Node) -> str | None:
+    """The same, of an input of a graph as Dynamo hands it over, which need not have the notes above any more.
+
+    torch/_dynamo/output_graph.py puts it on the node for those that come after it; copies of the node have it not.
+    """
+    name = getattr(getattr(node, "_dynamo_source", None), "name", None)
+    return dynamo_source(node) if name is None else str(name() if callable(name) else name)
+
+
 def drop_guards(entries: Sequence[Any]) -> list[bool]:
     """``guard_filter_fn`` that keeps none (``torch.compiler.skip_all_guards_unsafe``)."""
     return [False for _ in entries]

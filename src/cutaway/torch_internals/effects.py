@@ -60,7 +60,7 @@ def effects_of(overload: Any) -> Effects:
         schema.name, frozenset()
     )
     aliases = tuple(_may_lie_in(result.alias_info, marked) for result in schema.returns)
-    composite = overload.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    composite = _is_composite(overload)
     tags = overload.tags
     is_view = not writes and bool(aliases) and all(aliases) and overload.namespace == "aten" and not composite
     if overload.namespace in _ASYNCHRONOUS or torch.Tag.maybe_aliasing_or_mutating in tags:
@@ -70,6 +70,13 @@ def effects_of(overload: Any) -> Effects:
     if torch.Tag.maybe_aliasing_or_mutating in tags:
         writes = frozenset(names)
     return Effects(names, writes, aliases, is_view, torch.Tag.inplace_view in tags)
+
+
+def _is_composite(overload: Any) -> bool:
+    try:
+        return overload.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    except RuntimeError:  # TorchScript alone knows it: aten::mul_.t, of two numbers
+        return False
 
 
 def _may_lie_in(info: Any, marked: dict[str, Any]) -> frozenset[str]:

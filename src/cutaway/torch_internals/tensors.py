@@ -33,6 +33,18 @@ def version_of(value: torch.Tensor) -> int | None:
     return None if value.is_inference() else value._version
 
 
+def tensor_guards(values: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """A function of as many tensors: whether type, dtype, device, sizes and strides of each are those of these.
+
+    Dynamo's guards on tensors (torch/csrc/dynamo/guards.cpp), in C++: a twentieth of a microsecond a tensor.
+    """
+    from torch._C._dynamo.guards import TensorGuards  # noqa: PLC0415  (private: kept in one place)
+
+    sizes: Any = [list(value.shape) for value in values]
+    strides: Any = [list(value.stride()) for value in values]
+    return TensorGuards(*values, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+
+
 def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
     """A nest of containers (torch/utils/_pytree.py) made anew, with ``function`` of each tensor in it."""
     return torch.utils._pytree.tree_map_only(torch.Tensor, function, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 
 import torch
 from compiler.graphs_to_split import WIDTH, Builder, assert_same_run, cutting, split, value_of
@@ -10,9 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import fx
 
+from cutaway.compiler.split.item import SplitItem
+from cutaway.torch_internals import storage_of
+
+VIEWS = ("slice", "turn", "fold", "part")
 MOVES = (
     "add", "sin", "matmul", "write", "scale", "bump", "pair", "attend", "chunk", "take", "join", "ask", "shape", "use",
-    "double", "index", "copy", "fill", "slice",
+    "double", "index", "copy", "fill", *VIEWS,
 )  # fmt: skip
 
 
@@ -109,6 +114,25 @@ class Program:
         columns = self.data.draw(st.sampled_from([slice(0, WIDTH), [*range(WIDTH)]]))  # a view, or a copy
         self.tensors.append(self.b.call(operator.getitem, x, (slice(None), columns)))
 
+    def turn(self) -> None:
+        self.tensors.append(self.b.call("t", self.b.call("t", self.draw(self.tensors))))
+
+    def fold(self) -> None:
+        folded = self.b.call("reshape", self.draw(self.tensors), -1, 2)
+        self.tensors.append(self.b.call("reshape", folded, self.draw(self.sizes[:1]), WIDTH))
+
+    def part(self) -> None:
+        whole = self.b.call("chunk", self.draw(self.tensors), 1, 1)
+        self.tensors.append(self.b.call(operator.getitem, whole, 0))
+
+
+def written_twice(item: SplitItem) -> set[int]:
+    """The memory that a piece writes to, and takes more than once."""
+    taken = [value_of(node) for node in item.graph.graph.find_nodes(op="placeholder")]
+    memory = Counter(storage_of(value) for value in taken if isinstance(value, torch.Tensor))
+    writes = item.graph.graph.find_nodes(op="call_method", target="add_")
+    return {storage_of(value_of(node)) for node in writes if memory[storage_of(value_of(node))] > 1}
+
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), moves=st.lists(st.sampled_from(MOVES), min_size=1, max_size=25))
@@ -127,6 +151,7 @@ def test_any_graph_computes_the_same_when_it_is_split(data: st.DataObject, moves
             assert all(node.target is operator.getitem for node in others)
         else:
             assert splitting == []
+            assert not written_twice(item)
         known = set[object]()
         for node in item.graph.graph.find_nodes(op="placeholder"):
             value = value_of(node)
@@ -134,4 +159,16 @@ def test_any_graph_computes_the_same_when_it_is_split(data: st.DataObject, moves
                 known.add(value.node.expr)
             elif not item.is_splitting_graph and isinstance(value.shape[0], torch.SymInt):
                 assert value.shape[0].node.expr.free_symbols <= known
+    assert_same_run(gm, split_gm, sizes=(1, 2, 5))
+
+
+@given(data=st.data(), moves=st.lists(st.sampled_from(("sin", "write", "scale", *VIEWS)), min_size=1, max_size=12))
+def test_views_and_writes_on_both_sides_of_a_cut_compute_the_same(data: st.DataObject, moves: list[str]) -> None:
+    program = Program(data)
+    for move in (*moves, "scale", "write"):
+        getattr(program, move)()
+    gm = program.b.finish(*[program.b.call("sin", x) for x in program.tensors])
+    split_gm, items = split(gm)
+    for item in items:
+        assert item.is_splitting_graph or not written_twice(item)
     assert_same_run(gm, split_gm, sizes=(1, 2, 5))

@@ -26,22 +26,53 @@ _VALUES = (*_PLAIN, complex, enum.Enum, slice, range, torch.dtype, torch.device,
 
 
 @dataclass(frozen=True)
-class _TensorSpec:
-    """A tensor argument: everything but the dynamic sizes is fixed."""
+class _Stride:
+    """One stride of a tensor that was not contiguous: a number, or a size times a stride, as Dynamo found it.
 
+    Attributes:
+        dim: whose stride it is.
+        value: the number; None when it follows from another dimension.
+        behind: that dimension: its size times its stride.
+    """
+
+    dim: int
+    value: int | None = None
+    behind: int = 0
+
+
+def _strides_of(value: torch.Tensor) -> tuple[_Stride, ...]:
+    """How strides hang together, found as Dynamo does (``ShapeEnv._compute_symbolic_stride``): smallest first."""
+    shape, stride = value.shape, value.stride()
+    found: list[_Stride] = []
+    for dim in sorted(range(value.ndim), key=lambda dim: (stride[dim], -dim)):
+        behind = [one.dim for one in found if shape[one.dim] * stride[one.dim] == stride[dim]]
+        follows = stride[dim] > 1 and behind
+        found.append(_Stride(dim, behind=behind[-1]) if follows else _Stride(dim, stride[dim]))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _TensorSpec:
+    """A tensor argument: everything but the dynamic sizes, and the strides that follow from them, is fixed."""
+
+    kind: type
     dtype: torch.dtype
     device: torch.device
     shape: tuple[int | None, ...]  # None: dynamic
-    contiguous: bool
+    strides: tuple[_Stride, ...] | None  # None: contiguous
 
     @classmethod
     def of(cls, value: torch.Tensor, dynamic: list[int]) -> _TensorSpec:
+        kind = torch.Tensor if type(value) is torch.nn.Parameter else type(value)
         shape = tuple(None if dim in dynamic else size for dim, size in enumerate(value.shape))
-        return cls(value.dtype, value.device, shape, value.is_contiguous())
+        strides = None if value.is_contiguous() else _strides_of(value)
+        return cls(kind, value.dtype, value.device, shape, strides)
 
     def wrong(self, value: Any) -> str | None:
-        if not isinstance(value, torch.Tensor):
-            return f"it is a {type(value).__name__}, and was a tensor"
+        kind = type(value)
+        if kind is not self.kind and not (kind is torch.nn.Parameter and self.kind is torch.Tensor):
+            was = "a tensor" if self.kind is torch.Tensor else f"a {self.kind.__name__}"
+            return f"it is a {kind.__name__}, and was {was}"
         if value.dtype is not self.dtype:
             return f"its dtype is {value.dtype}, and was {self.dtype}"
         if value.device != self.device:
@@ -52,9 +83,23 @@ class _TensorSpec:
         for dim, size in enumerate(self.shape):
             if size is not None and shape[dim] != size:
                 return f"dimension {dim} is {shape[dim]}, and was {size}; only dynamic dimensions may change"
-        if self.contiguous and not value.is_contiguous():
+        if self.strides is not None:
+            return self._wrong_strides(self.strides, value)
+        if not value.is_contiguous():
             return f"its strides are {value.stride()}, and it was contiguous; .contiguous() makes it so"
         return None
+
+    def _wrong_strides(self, strides: tuple[_Stride, ...], value: torch.Tensor) -> str | None:
+        shape, given = value.shape, value.stride()
+        wanted = [0] * len(shape)
+        for one in strides:
+            wanted[one.dim] = shape[one.behind] * wanted[one.behind] if one.value is None else one.value
+        if all(given[dim] == wanted[dim] or shape[dim] < 2 for dim in range(len(shape))) or not value.numel():
+            return None
+        return (
+            f"its strides are {given}, and those of the example were {tuple(wanted)} at this size; compile with "
+            "a contiguous one, and call .contiguous() on what is not"
+        )
 
 
 @dataclass(frozen=True)

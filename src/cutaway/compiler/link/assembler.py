@@ -10,6 +10,7 @@ from cutaway import torch_internals
 from cutaway.compiler.build.interface import Runnable
 from cutaway.compiler.build.ranges import Range
 from cutaway.compiler.link.dispatch import make_dispatch
+from cutaway.compiler.link.hold import hold_inputs
 from cutaway.compiler.link.plan import Plan, PlannedPiece
 from cutaway.compiler.link.stitching import compile_execution_fn
 from cutaway.compiler.session import Inspector
@@ -67,7 +68,7 @@ class LinkedModel(torch_internals.serializable_callable()):  # type: ignore[misc
 
     def __init__(self, plan: Plan, call: Callable[..., Any]) -> None:
         self.plan = plan
-        self.call = call
+        self.call = hold_inputs(plan.held_inputs, call)
 
     def __call__(self, *args: Any) -> Any:
         return self.call(*args)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cutaway.compiler.build.ranges import Range
+from cutaway.compiler.link.hold import HeldInput
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Plan:
         batch: where the batch size is read from among the flat inputs: a position, or position and dimension; None
             when nothing varies.
         static_inputs: inputs that follow the batch size.
+        held_inputs: inputs that may not change from call to call, the weights among them.
     """
 
     code: str
@@ -71,6 +73,7 @@ class Plan:
     ranges: tuple[Range, ...]
     batch: int | tuple[int, int] | None
     static_inputs: tuple[StaticInput, ...] = ()
+    held_inputs: tuple[HeldInput, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The plan to keep. Raises what ``pickle`` raises when a constant cannot be kept."""
@@ -79,6 +82,9 @@ class Plan:
             "ranges": [[span.start, span.end, span.is_single_size] for span in self.ranges],
             "batch": self.batch,
             "static_inputs": [[one.position, one.shape, one.dtype, one.device] for one in self.static_inputs],
+            "held_inputs": [
+                [one.position, one.name, one.dtype, one.device, one.shape, one.stride] for one in self.held_inputs
+            ],
             "pieces": [
                 {
                     "name": piece.name,
@@ -103,4 +109,8 @@ class Plan:
         )
         batch = tuple(facts["batch"]) if isinstance(facts["batch"], list) else facts["batch"]
         static = tuple(StaticInput(where, tuple(shape), *kind) for where, shape, *kind in facts["static_inputs"])
-        return cls(facts["code"], pieces, pickle.loads(consts), ranges, batch, static)
+        held = tuple(
+            HeldInput(where, name, dtype, device, tuple(shape), tuple(stride))
+            for where, name, dtype, device, shape, stride in facts["held_inputs"]
+        )
+        return cls(facts["code"], pieces, pickle.loads(consts), ranges, batch, static, held)

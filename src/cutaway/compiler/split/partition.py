@@ -2,6 +2,7 @@
 
     split_graph ─► plan.plan_groups      which node goes to which piece
                 ─► sequences.take_apart  no tuple crosses a cut
+                ─► views.rebuild_views   no piece writes to memory that it takes twice
                 ─► _Partition            what each piece takes and returns; one fx graph a piece; the stitching graph
 
 torch's ``split_module`` does this for any assignment of nodes to pieces. Here pieces are runs of nodes in order, which
@@ -22,6 +23,7 @@ from cutaway.compiler.split.item import SplitItem
 from cutaway.compiler.split.ops import SplittingOps
 from cutaway.compiler.split.plan import Group, plan_groups
 from cutaway.compiler.split.sequences import symbol_nodes, take_apart
+from cutaway.compiler.split.views import rebuild_views
 
 
 def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str] | None) -> tuple[fx.GraphModule, list[SplitItem]]:
@@ -49,6 +51,8 @@ def split_graph(gm: fx.GraphModule, splitting_ops: Sequence[str] | None) -> tupl
     """
     groups = plan_groups(gm.graph, () if splitting_ops is None else SplittingOps(splitting_ops))
     take_apart(gm.graph, groups)
+    if rebuild_views(gm.graph, groups):
+        take_apart(gm.graph, groups)  # what a view was made with may be a part of a shape
     return _Partition(gm, groups).build()
 
 
