@@ -22,6 +22,7 @@ from cutaway.compiler.build.interface import Runnable, Task
 from cutaway.compiler.build.interpreter import PiecewiseBackend, PiecewiseCompileInterpreter, copied
 from cutaway.compiler.build.make import make_compiler
 from cutaway.compiler.build.ranges import Range, make_ranges
+from cutaway.compiler.cache.custom_ops import custom_op_factors
 from cutaway.compiler.cache.factors import key_of
 from cutaway.compiler.cache.graph import nodes_of
 from cutaway.compiler.cache.ir import ir_factors, ops_in
@@ -133,9 +134,10 @@ class CutawayBackend:
             raise CompileError(what, why, cure) from error
 
     def _state(self, task: Task) -> str:
-        """What torch's own caches must be told of the implementations that passes will put in."""
+        """What torch's own caches must be told: of implementations that passes will put in, and of custom operators."""
+        nodes = [node for _, node, _ in nodes_of(task.graph)]
         try:
-            return key_of(ir_factors((node for _, node, _ in nodes_of(task.graph)), self.compiler.rewriters()))
+            return key_of({"ir": ir_factors(nodes, self.compiler.rewriters()), "ops": custom_op_factors(nodes)})
         except UncacheableError:
             return uuid.uuid4().hex
 

@@ -153,7 +153,7 @@ class CompiledForward:
                     captured = capture.run(args, kwargs)
                 if captured.without_regions:
                     observer.metric("layers_traced_one_by_one", {"reason": captured.without_regions})
-                cache.save(captured, backend.is_kept, backend.ir_ops)
+                cache.save(captured, backend.is_kept, backend.ir_ops, backend.manager.operators)
             observer.finish()
             if cache.is_kept:
                 observer.keep_model(cache.recording())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
+import sysconfig
 import types
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,33 @@ def comes_with_python_or_torch(module: str | None) -> bool:
     """Whether a module is keyed already by the versions of Python and torch."""
     top = (module or "").partition(".")[0]
     return top in ("torch", "functorch", "torchgen") or top in sys.stdlib_module_names
+
+
+def top(module: str | None) -> str:
+    """The package that a module belongs to."""
+    return (module or "").partition(".")[0]
+
+
+def is_keyed_by_file(module: str | None) -> bool:
+    """Whether a module is Cutaway's own: it holds no state that shapes an artifact, so its file says all.
+
+    The ops that come with Cutaway are not: they are looked into as a user's are.
+    """
+    return top(module) == "cutaway" and not (module or "").startswith("cutaway.ops.library")
+
+
+@functools.cache
+def installed(package: str) -> str | None:
+    """``name version`` of a package that was installed; None for one that is worked on where it stands."""
+    path = getattr(sys.modules.get(package), "__file__", None)
+    places = {str(Path(sysconfig.get_path(name))) for name in ("purelib", "platlib")}
+    if path is None or not any(Path(path).is_relative_to(place) for place in places):
+        return None
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:  # the distribution has another name
+        version = getattr(sys.modules[package], "__version__", None)
+        return f"{package} {version}" if isinstance(version, str) else None
 
 
 def file_digest(path: str | Path, what: str) -> str:

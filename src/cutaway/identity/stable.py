@@ -1,5 +1,9 @@
 """Values as JSON that is the same in every process: what a document of factors is made of.
 
+Of a function it is said what it reads by name, too, as far as its own package or code that is not installed goes:
+values and objects as they are now, functions and classes with what they read in turn. Of what comes with Python, torch
+or another installed package, the version says it.
+
 Where this cannot be had (an object known by its address alone, a function without a source), :class:`UncacheableError`
 is raised: what depends on it is compiled anew each time, never taken from the cache of something else.
 """
@@ -7,19 +11,21 @@ is raised: what depends on it is compiled anew each time, never taken from the c
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
 import json
-import math
 import sys
 import types
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from cutaway import torch_internals
+from cutaway.identity.instances import behind, without_state
+from cutaway.identity.plain import NOT_PLAIN, content_of, is_made, is_open, name_of, own_of, plain
+from cutaway.identity.reached import Reaching
+from cutaway.identity.reads import Reads, reads_of_file
 from cutaway.identity.sources import (
     UncacheableError,
     code_digest,
@@ -27,12 +33,13 @@ from cutaway.identity.sources import (
     digest,
     file_digest,
     import_path,
+    installed,
+    is_keyed_by_file,
+    top,
 )
 
-_DEEPEST = 24
-_TORCH_VALUES = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_DEEPEST = 24  # of values within values
 _IN_C = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType)
-_OF_AN_EMPTY_CLASS = (type("Empty", (), {}).__basicsize__, 0)  # others are written in C, or have slots
 
 
 def canonical(value: Any) -> str:
@@ -40,27 +47,57 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def stable(value: Any, where: str = "value") -> Any:
+def stable(value: Any, where: str = "value", *, reach: bool = True, home: str = "") -> Any:
     """A value as JSON.
 
     Passes and the like stand for themselves by their ``uuid()``, functions and classes by their name, their source
-    file and the code that is loaded, other objects by their class and their state.
+    file, the code that is loaded and what that reads by name; other objects by their class and their state. An object
+    with a method ``made_of()`` stands for what that returns.
+
+    Args:
+        value: it.
+        where: what it is, for the error.
+        reach: whether to look at what functions read by name. Not for code that merely runs beside what is compiled.
+        home: an installed package whose classes are to be looked into; of others the version is known.
 
     Raises:
         UncacheableError: it, or something in it, has no such form. ``where`` says where that was.
     """
-    return _Walk().value(value, where)
+    return _Walk(reach, home).whole(value, where)
 
 
-class _Walk:
+def stable_file(path: str, where: str) -> Any:
+    """What the functions in a source file read by name, where it is not known which of them will run.
+
+    Raises:
+        UncacheableError: it cannot be read or is not imported, or what it reads has no such form.
+    """
+    module = next((one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == path), None)
+    if module is None:
+        raise UncacheableError(where, f"no module that stands in {path!r} is imported")
+    file_digest(path, where)
+    return _Walk(True, "").whole(_File(module, reads_of_file(Path(path).read_text(), path)), where)
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A source file, of which any function may run."""
+
+    module: types.ModuleType
+    read: Reads
+
+
+class _Walk(Reaching):
     """One walk; it remembers what it is inside of, because functions refer to themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, reaches: bool, home: str) -> None:
+        super().__init__(reaches, home)
         self.inside: dict[int, str] = {}
+        self.classes: dict[tuple[type, str], Any] = {}
 
     def value(self, value: Any, where: str) -> Any:
-        known = _plain(value)
-        if known is not _NOT_PLAIN:
+        known = plain(value)
+        if known is not NOT_PLAIN:
             return known
         if isinstance(value, torch.Tensor):
             return {"tensor": tensor_digest(value, where)}
@@ -88,10 +125,13 @@ class _Walk:
             return {"slice": [self.value(part, where) for part in (value.start, value.stop, value.step)]}
         if isinstance(value, types.ModuleType):
             return {"module": value.__name__, **self.source(value.__name__, getattr(value, "__file__", None), where)}
+        if isinstance(value, _File):
+            return self.read(value.read, vars(value.module), where)
         if isinstance(value, functools.partial):
             return {"partial": self.value([value.func, list(value.args), value.keywords], where)}
         if isinstance(value, types.MethodType):
-            return {"method": value.__func__.__qualname__, "of": self.value(value.__self__, where)}
+            function = self.value(value.__func__, where)
+            return {"method": value.__func__.__qualname__, "of": self.value(value.__self__, where), "is": function}
         if isinstance(value, type):
             return self.type(value, where)
         if isinstance(value, types.FunctionType):
@@ -112,15 +152,9 @@ class _Walk:
         owner_name = getattr(owner, "__name__", None) or getattr(value, "__objclass__", type(None)).__qualname__
         return {"builtin": path or f"{owner_name}.{value.__name__}"}
 
-    def source(self, module: str | None, path: str | None, where: str) -> dict[str, str]:
-        """The digest of a source file, unless the versions say it all."""
-        if comes_with_python_or_torch(module):
-            return {}
-        return {"source": file_digest(path or "", where)}
-
     def function(self, function: types.FunctionType, where: str) -> Any:
         path = import_path(function)
-        found: dict[str, Any] = {"function": path or _name(function)}
+        found: dict[str, Any] = {"function": path or name_of(function)}
         if path is not None and comes_with_python_or_torch(function.__module__):
             return found
         code = function.__code__
@@ -128,56 +162,77 @@ class _Walk:
         found["code"] = code_digest(code)
         kept = {
             "closure": {
-                name: _content(cell)
+                name: content_of(cell)
                 for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)
                 if name != "__class__"
             },
             "defaults": list(function.__defaults__ or ()),
             "keywords": function.__kwdefaults__ or {},
         }
-        return found | {key: self.value(part, f"{where}.{key}") for key, part in kept.items() if part}
+        kept["attributes"] = {name: part for name, part in vars(function).items() if not name.startswith("_")}
+        found |= {key: self.value(part, f"{where}.{key}") for key, part in kept.items() if part}
+        return found | self.globals(function, where)
 
     def type(self, kind: type, where: str) -> Any:
         """A class by its name and, unless they come with torch, the sources of it and what it derives from."""
+        known = self.classes.get((kind, self.home))
+        if known is not None:
+            return dict(known)
         own = [part for part in kind.__mro__ if not comes_with_python_or_torch(part.__module__)]
-        found: dict[str, Any] = {"class": _name(kind)}
+        found: dict[str, Any] = {"class": name_of(kind)}
         if import_path(kind) is None and not own:
-            raise UncacheableError(where, f"the class {_name(kind)} is a local one")
+            raise UncacheableError(where, f"the class {name_of(kind)} is a local one")
         if own:
             found["code"] = digest(canonical([self.members(part, where) for part in own]))
-        return found
+        self.classes[kind, self.home] = found
+        return dict(found)
 
     def members(self, kind: type, where: str) -> Any:
-        """A class's source and loaded methods; of a local one also what its methods hold."""
-        where = f"{where} ({_name(kind)})"
-        functions = {
-            name: part
-            for name, held in sorted(vars(kind).items())
-            if isinstance(part := _underlying(held), types.FunctionType) and not _is_made(part)
-        }
-        if import_path(kind) is None:
-            described: Any = {name: self.value(part, f"{where}.{name}") for name, part in functions.items()}
-        else:
-            described = {name: code_digest(part.__code__) for name, part in functions.items()}
+        """A class's source, its methods with all that they hold and read, and the values that stand on it."""
+        where = f"{where} ({name_of(kind)})"
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        return [_name(kind), described, self.source(kind.__module__, file, where)]
+        source = self.source(kind.__module__, file, where)
+        held = {name: part for name, part in own_of(kind) if not is_made(part)}
+        version = installed(top(kind.__module__)) if top(kind.__module__) != self.home else None
+        if version or not self.reaches or is_keyed_by_file(kind.__module__):
+            loaded = {name: part.__code__ for name, part in held.items() if isinstance(part, types.FunctionType)}
+            return [name_of(kind), {name: code_digest(code) for name, code in loaded.items()}, source, version]
+        return [name_of(kind), {name: self.value(part, f"{where}.{name}") for name, part in held.items()}, source]
 
     def instance(self, value: Any, where: str) -> Any:
-        """Its ``uuid()``, an expression that makes it, or its class and state."""
+        """What it says that it is made of, its ``uuid()``, an expression that makes it, or its class and state."""
         value = torch_internals.opaque_value(value)
+        home = self.home
+        if callable(value):  # a pass, wherever it is installed
+            self.home = top(type(value).__module__)
+        try:
+            return self.described(value, where)
+        finally:
+            self.home = home
+
+    def described(self, value: Any, where: str) -> Any:
+        says = next((name for kind in type(value).__mro__ for name in ("made_of", "uuid") if name in vars(kind)), "")
+        if says == "made_of":
+            return {"class": name_of(type(value)), "made of": self.value(value.made_of(), where)}
         if callable(getattr(value, "uuid", None)):
-            return {"class": _name(type(value)), "uuid": self.uuid(value, where)}
+            return {"class": name_of(type(value)), "uuid": self.uuid(value, where)}
         expression = torch_internals.opaque_expression(value)
         if expression is not None:
             names = {name: self.value(part, where) for name, part in sorted(expression[1].items())}
             return {"expression": expression[0], "names": names}
+        known = without_state(value)
+        if known is not None:
+            return known
+        parts = behind(value)
+        if parts is not None:
+            return self.value(parts, where)
         if dataclasses.is_dataclass(value):
             state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        elif _is_open(value):
+        elif is_open(value):
             state = dict(vars(value))
         else:
             raise UncacheableError(
-                where, f"an object of {_name(type(value))} has no uuid(), and its state cannot be read"
+                where, f"an object of {name_of(type(value))} has no uuid(), and its state cannot be read"
             )
         return self.type(type(value), where) | {"state": self.value(state, where)}
 
@@ -185,10 +240,10 @@ class _Walk:
         try:
             known = value.uuid()
         except Exception as error:  # it is the user's: whatever it raises, it names nothing
-            raise UncacheableError(where, f"uuid() of {_name(type(value))} raised {error!r}") from error
+            raise UncacheableError(where, f"uuid() of {name_of(type(value))} raised {error!r}") from error
         if known is None:
-            raise UncacheableError(where, f"uuid() of {_name(type(value))} is None")
-        return self.value(known, f"{where} (uuid() of {_name(type(value))})")
+            raise UncacheableError(where, f"uuid() of {name_of(type(value))} is None")
+        return self.value(known, f"{where} (uuid() of {name_of(type(value))})")
 
 
 def tensor_digest(value: torch.Tensor, where: str) -> str:
@@ -204,52 +259,3 @@ def tensor_digest(value: torch.Tensor, where: str) -> str:
         )
     facts = f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{list(value.stride())} {value.device}"
     return f"{facts} {digest(content)}"
-
-
-def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{getattr(thing, '__qualname__', None) or thing.__name__}"
-
-
-_NOT_PLAIN = object()
-
-
-def _plain(value: Any) -> Any:
-    """What needs no walk, as JSON; ``_NOT_PLAIN`` for everything else."""
-    if isinstance(value, enum.Enum):
-        return f"{_name(type(value))}.{value.name}"
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"float": repr(float(value))}
-    if isinstance(value, (complex, type(...), range)):
-        return {type(value).__name__: repr(value)}
-    if isinstance(value, bytes):
-        return {"bytes": digest(value)}
-    if isinstance(value, PurePath):
-        return {"path": str(value)}
-    return {"torch": str(value)} if isinstance(value, _TORCH_VALUES) else _NOT_PLAIN
-
-
-def _is_open(value: Any) -> bool:
-    """Whether all state of an object lies in its ``__dict__``: it is no larger than that of an empty class."""
-    kind = type(value)
-    return hasattr(value, "__dict__") and (kind.__basicsize__, kind.__itemsize__) == _OF_AN_EMPTY_CLASS
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name that is bound later
-        return None
-
-
-def _underlying(held: Any) -> Any:
-    """The function in a static method, class method or property."""
-    return getattr(held, "__func__", None) or getattr(held, "fget", None) or held
-
-
-def _is_made(function: types.FunctionType) -> bool:
-    """Whether a method was made by a decorator such as ``dataclass``; the class's source says what it does."""
-    return function.__code__.co_filename.startswith("<")

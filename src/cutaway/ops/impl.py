@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cutaway.errors import OpError
+from cutaway.identity.sources import file_digest
 from cutaway.ops.identity import implementation_uuid
 from cutaway.ops.names import check_name, did_you_mean, listed
 from cutaway.ops.signature import check_same
@@ -78,14 +79,23 @@ class IrOpImpl:
     def uuid(self) -> str:
         """What tells this implementation from another, in any process: 64 hex digits.
 
-        Digest of the function's source file, its loaded code, closure, defaults and the plain globals that it reads,
-        of the functions and modules that it reaches through globals, and of ``sources``.
+        Digest of the function's source file, its loaded code, closure, defaults and the globals that it reads, of the
+        functions, classes and modules that it reaches through them, and of ``sources``.
 
         Raises:
-            OpError: part of it cannot be told from its like (a function without a file, an object in a closure, a
-                missing source file).
+            OpError: part of it cannot be told from its like (a function without a file, an object whose state cannot
+                be read, a missing source file).
         """
         return implementation_uuid(self)
+
+    def made_of(self) -> dict[str, Any]:
+        """What stands for it wherever code reads it."""
+        return {
+            "function": self.function,
+            "takes": self.takes,
+            "inplace": self.inplace,
+            "sources": [file_digest(source, f"a source of {self!r}") for source in self.sources],
+        }
 
 
 def implementation(op: IrOp, provider: str, named_by: str = "") -> IrOpImpl:

@@ -47,6 +47,10 @@ class MaybeInplace:
             return self.op.impls["native"].function(*args, **kwargs)
         return self.op.dispatch(*args, **kwargs).function(*args, **kwargs)
 
+    def made_of(self) -> list[Any]:
+        """What stands for it wherever code reads it."""
+        return [self.op]
+
     def choose_and_run(self, *args: Any, **kwargs: Any) -> Any:
         """What torch's dispatcher calls in the end."""
         return self.op.dispatch(*args, **kwargs).function(*args, **kwargs)

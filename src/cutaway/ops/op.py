@@ -199,6 +199,10 @@ class IrOp:
         """What tells this op's meaning from another's, in any process. Raises OpError as `IrOpImpl.uuid` does."""
         return digest(f"{self.name}{self.schema} {self.impls['native'].uuid()}")
 
+    def made_of(self) -> list[Any]:
+        """What stands for it wherever code reads it: its meaning. Which implementation runs is keyed apart."""
+        return [self.name, self.schema, self.impls["native"]]
+
     @overload
     def register_input_generator(self, function: InputGenerator, /) -> InputGenerator: ...
     @overload

@@ -143,6 +143,8 @@ from cutaway.torch_internals.operators import (
     enters_autocast,
     exit_autocast,
     files_that_register,
+    files_traced_into,
+    functions_a_compile_runs,
     import_block,
     is_composite,
     is_higher_order,
@@ -151,6 +153,7 @@ from cutaway.torch_internals.operators import (
     module_that_registers,
     only_backend_below,
     op_overload,
+    overload_named,
     overload_of_custom_op,
     overloads_of,
     packet_name,
@@ -247,6 +250,7 @@ from cutaway.torch_internals.tracing import (
     trace_forward,
     unused_attribute,
 )
+from cutaway.torch_internals.transforms import differentiates, unwrapped, wants_a_graph
 from cutaway.torch_internals.writes import PythonWrite, python_writes
 
 __all__ = [
@@ -293,6 +297,7 @@ __all__ = [
     "demands_of",
     "deserialize_aot",
     "deserialize_artifact",
+    "differentiates",
     "dispatch",
     "drop_guards",
     "dynamo_source",
@@ -308,10 +313,12 @@ __all__ = [
     "fake_mode_of_compile",
     "fake_mode_with_sizes",
     "files_that_register",
+    "files_traced_into",
     "forget_generated_code",
     "forget_zero_one",
     "free_symbols",
     "functional_call",
+    "functions_a_compile_runs",
     "generated_code",
     "graph_break_of",
     "graph_of_payload",
@@ -376,6 +383,7 @@ __all__ = [
     "opaque_value",
     "open_question",
     "operator_name",
+    "overload_named",
     "overload_of_custom_op",
     "overloads_of",
     "own_facts",
@@ -443,7 +451,9 @@ __all__ = [
     "traced_files",
     "triton_kernels_of",
     "unused_attribute",
+    "unwrapped",
     "version_of",
+    "wants_a_graph",
     "watch_artifacts",
     "watch_nodes",
     "watch_passes",

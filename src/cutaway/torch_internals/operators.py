@@ -136,6 +136,16 @@ def overloads_of(target: Any) -> list[Any]:
     return [target] if isinstance(target, torch._ops.OpOverload) else []
 
 
+def overload_named(name: str) -> Any:
+    """The overload that calls itself ``ns::op`` or ``ns::op.overload``; None when there is none."""
+    namespace, _, rest = name.partition("::")
+    op, _, overload = rest.partition(".")
+    try:
+        return getattr(getattr(getattr(torch.ops, namespace), op), overload or "default")
+    except (AttributeError, RuntimeError):  # torch's two ways to say that there is none
+        return None
+
+
 def schema_of_op(overload: Any) -> str:
     """Schema and tags of an operator, as text."""
     return f"{overload._schema} {sorted(str(tag) for tag in overload.tags)}"
@@ -149,6 +159,16 @@ def files_that_register(overload: Any) -> list[str]:
     kernels = getattr(getattr(entry, "fake_impl", None), "kernels", ())
     found += [kernel.source.rpartition(":")[0] for kernel in kernels if kernel.source]
     return sorted(set(found))
+
+
+def files_traced_into(overload: Any) -> list[str]:
+    """Source files that register what tracing goes into (CompositeImplicitAutograd), from the same account.
+
+    The dispatcher gives a function that ``Library.impl`` registered to nobody, so its file is all that is known.
+    """
+    name = overload.name().removesuffix(".default")
+    account = torch._C._dispatch_dump(name)
+    return sorted(set(re.findall(r"^CompositeImplicitAutograd.*registered at (.+):\d+(?: |$)", account, re.MULTILINE)))
 
 
 def python_functions_of(overload: Any) -> list[Any]:
@@ -166,6 +186,26 @@ def python_functions_of(overload: Any) -> list[Any]:
         found += [table[overload] for table in tables if isinstance(table, Mapping) and overload in table]
     return [function for function in found if callable(function)]
 
+
+def functions_a_compile_runs(overload: Any) -> list[Any]:
+    """Those of :func:`python_functions_of` that run when a graph is compiled: what they give is in the code.
+
+    All but a backend's kernels, which the code calls; of an operator that tracing goes into, all.
+    """
+    name = overload.name().removesuffix(".default")
+    if is_composite(overload) or torch._library.triton.get_triton_kernels_for_op(name):
+        return python_functions_of(overload)
+    definition = torch._library.custom_ops.OPDEFS.get(name)
+    run = [getattr(definition, "_init_fn", None), *getattr(definition, "_backend_fns", {}).values()]
+    run += [
+        function
+        for key, function in overload.py_kernels.items()
+        if str(getattr(key, "name", key)).startswith(_OF_BACKENDS)
+    ]
+    return [function for function in python_functions_of(overload) if not any(function is one for one in run)]
+
+
+_OF_BACKENDS = ("CPU", "CUDA", "XPU", "HIP", "MPS", "PrivateUse1", "CompositeExplicit", "Autograd", "ADInplace")
 
 _TABLES_OF_OPS = {
     "torch._decomp": ("global_decomposition_table",),

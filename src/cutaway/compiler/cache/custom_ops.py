@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -22,15 +22,36 @@ _OF_TORCH = Path(torch.__file__).parent
 def custom_op_factors(nodes: Iterable[fx.Node]) -> dict[str, Any]:
     """The ``custom_ops`` section: schema and sources of every operator called that does not come with torch.
 
-    A source is the whole file, because a kernel calls what stands beside it; what it imports does not count. Ops of
+    A source is the whole file, because a kernel calls what stands beside it. Of functions that run when a graph is
+    compiled (what tracing goes into, fakes, decompositions, lowerings) all counts that they read by name, too. Ops of
     ``cutaway.ops`` have a section of their own (``cache/ir.py``).
 
     Raises:
         UncacheableError: an operator is written in Python and has no source file, or tracing goes into it and it was
-            compiled into a library.
+            compiled into a library, or reads what cannot be told from its like.
     """
+    return _factors_of(operators_in(nodes))
+
+
+def operators_in(nodes: Iterable[fx.Node]) -> dict[str, Any]:
+    """Name -> every operator called that is none of ``cutaway.ops``, torch's own too: they may be lowered by others."""
     overloads = {overload.name(): overload for node in nodes for overload in called_operators(node)}
-    found = {name: _op(overloads[name]) for name in sorted(overloads) if ir_op_of(overloads[name]) is None}
+    return {name: overloads[name] for name in sorted(overloads) if ir_op_of(overloads[name]) is None}
+
+
+def factors_by_name(names: Iterable[str]) -> dict[str, Any]:
+    """The same section for operators by name; None for one that is not there (any more).
+
+    Raises:
+        UncacheableError: as :func:`custom_op_factors`.
+    """
+    found = {name: torch_internals.overload_named(name) for name in sorted(names)}
+    gone = {name: None for name, overload in found.items() if overload is None}
+    return gone | _factors_of({name: overload for name, overload in found.items() if overload is not None})
+
+
+def _factors_of(overloads: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: _op(overload) for name, overload in overloads.items()}
     return {name: facts for name, facts in found.items() if facts}
 
 
@@ -46,13 +67,13 @@ def called_operators(node: fx.Node) -> list[Any]:
 def _op(overload: Any) -> dict[str, Any]:
     """Schema and sources of an operator; nothing when torch's version says it all."""
     name = overload.name()
-    functions = [
-        function for made in torch_internals.python_functions_of(overload) for function in _written_by_users(made)
-    ]
+    functions = _users_among(torch_internals.python_functions_of(overload))
     builtin = overload.namespace in ("aten", "prim", "prims")
     files = [] if builtin else [file for file in torch_internals.files_that_register(overload) if _is_users(file)]
     if not functions and not files:
         return {}
+    compiled = _users_among(torch_internals.functions_a_compile_runs(overload))
+    traced = [file for file in torch_internals.files_traced_into(overload) if file in files and file.endswith(".py")]
     native = [file for file in files if file.endswith(_NATIVE) and not Path(file).exists()]
     if native and torch_internals.is_composite(overload) and not any("/csrc/" in file for file in native):
         raise UncacheableError(f"operator {name}", "tracing goes into it, and it was compiled into a library")
@@ -60,8 +81,22 @@ def _op(overload: Any) -> dict[str, Any]:
     return {
         "schema": torch_internals.schema_of_op(overload),
         "sources": sorted({f"{Path(file).name} {content}" for file, content in digests.items()}),
-        "functions": sorted({stable.canonical(stable.stable(function, f"operator {name}")) for function in functions}),
+        "functions": sorted({_text(function, name, reach=False) for function in functions}),
+        "compiled in": sorted({_text(function, name, reach=True) for function in compiled} | _files_read(traced, name)),
     }
+
+
+def _files_read(files: Iterable[str], name: str) -> set[str]:
+    """What code in these files reads, as texts."""
+    return {stable.canonical(stable.stable_file(file, f"operator {name}")) for file in files}
+
+
+def _text(function: Callable[..., Any], name: str, *, reach: bool) -> str:
+    return stable.canonical(stable.stable(function, f"operator {name}", reach=reach))
+
+
+def _users_among(functions: Iterable[Callable[..., Any]]) -> list[FunctionType]:
+    return [function for made in functions for function in _written_by_users(made)]
 
 
 def _is_users(file: str) -> bool:

@@ -32,6 +32,8 @@ _NO_MATTER = (
 )  # fmt: skip
 _SHAPE_ARTIFACTS = ("compiler/build", "compiler/passes", "compiler/cache/graph.py", "ops", "torch_internals")
 
+_FORM_OF_KEYS = 2  # of what keys are made of: 2 has what code reads by name
+
 _KEYED_APART = ("ops/library", "ops/kernels")  # a key names the implementations that its piece may run (cache/ir.py)
 
 
@@ -98,7 +100,7 @@ def _own() -> tuple[str, str]:
 def cutaway_factors() -> dict[str, Any]:
     """The ``cutaway`` section: its version, and a digest of those sources that shape artifacts."""
     version, digest = _own()
-    return {"version": version, "sources": digest}
+    return {"version": version, "sources": digest, "keys": _FORM_OF_KEYS}
 
 
 def is_a_factor(variable: str) -> bool:

@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cutaway import torch_internals
 from cutaway.compiler.build.interface import Compiled, CompilerInterface, Runnable, Task
+from cutaway.compiler.cache.custom_ops import operators_in
 from cutaway.compiler.cache.factors import Factors, UncacheableError, key_of, piece_factors
+from cutaway.compiler.cache.graph import nodes_of
 from cutaway.compiler.cache.same_graph import identity_of
 from cutaway.compiler.cache.store import CacheRefusedError, Entry, Store
 from cutaway.compiler.config import CompilationConfig, Part
@@ -85,6 +87,8 @@ class CompilerManager:
 
     Attributes:
         identities: key -> what the graph is that it is the key of (``same_graph.py``).
+        operators: name of each that the pieces with a key call, but for those of ``cutaway.ops`` -> what the key has
+            of it; None for those that torch's version says all of.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class CompilerManager:
         self._loading = loading
         self._known: dict[str, Runnable] = {}
         self.identities: dict[str, str] = {}
+        self.operators: dict[str, Any] = {}
 
     def compile(self, task: Task) -> Built:
         """One task, see :meth:`compile_all`."""
@@ -143,6 +148,8 @@ class CompilerManager:
         try:
             factors = piece_factors(task, self.compiler, self.config)
             key, identity = key_of(factors), identity_of(task.graph)
+            names = operators_in(node for _, node, _ in nodes_of(task.graph))
+            self.operators |= {one: factors["custom_ops"].get(one) for one in names}
             if self.identities.setdefault(key, identity) == identity:
                 return _Job(task, key, factors, name, span)
             reason = f"another graph has its key {key[:10]}, which must lack a factor"

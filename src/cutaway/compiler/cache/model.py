@@ -2,8 +2,9 @@
 
 What is kept is what Dynamo generated around the graph, and the plan by which the pieces are put together; the pieces
 are entries of their own. The key is made of the live model (``capture/facts.py``). The files that were traced are
-noted with their digests, and so are the values that were read of modules' globals, and the priorities and
-implementations of the ops (``cutaway.ops``) in it: one that has changed makes the entry void, whatever the key says.
+noted with their digests, and so are the answers to what guards ask (``capture/questions.py``), the priorities and
+implementations of the ops (``cutaway.ops``) in it, and what its other operators are made of: one that has changed makes
+the entry void, whatever the key says.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from cutaway.compiler.build.interface import CompilerInterface
+from cutaway.compiler.cache.custom_ops import factors_by_name
 from cutaway.compiler.cache.environment import cutaway_factors, environment_factors, torch_factors
 from cutaway.compiler.cache.factors import compiler_factors, key_of
 from cutaway.compiler.cache.files import CacheRefusedError
@@ -86,6 +88,7 @@ class ModelCache:
                 _changed(entry.facts.get("sources", {}))
                 or changed_answers(entry.facts.get("answers", {}), function_of(self.forward), self.model)
                 or _changed_ops(entry.facts.get("ir", {}))
+                or _changed_operators(entry.facts["operators"])
             )
             if changed:
                 self.report("cutaway_model", "miss", self.key, {"changed": changed, "files": self._places(changed)})
@@ -100,13 +103,16 @@ class ModelCache:
         self.report("cutaway_model", "load", self.key, None)
         return captured
 
-    def save(self, captured: Captured, kept: bool, ops: Collection[str] = ()) -> None:
+    def save(
+        self, captured: Captured, kept: bool, ops: Collection[str] = (), operators: Mapping[str, Any] | None = None
+    ) -> None:
         """Keep a model that was captured.
 
         Args:
             captured: it.
             kept: whether every piece of it is in the store.
             ops: names of the ops of ``cutaway.ops`` whose implementations are compiled into its pieces.
+            operators: of the others that its pieces call, what keys these (``CompilerManager.operators``).
         """
         if self.store is None or self.key is None:
             return
@@ -124,6 +130,7 @@ class ModelCache:
             "sources": source_digests(captured.sources),
             "answers": answered,
             "ir": ir,
+            "operators": dict(operators or {}),
             "tag": self.session.tag,
             "class": type(self.model).__name__,
             "identities": dict(self.identities),
@@ -210,3 +217,9 @@ def _changed_ops(was: Mapping[str, Any]) -> list[str]:
     """Ops whose priority, or one of whose implementations, is another now."""
     now = factors_of(was)
     return [f"op {name}" for name in sorted(was) if now[name] != was[name]]
+
+
+def _changed_operators(was: Mapping[str, Any]) -> list[str]:
+    """Operators that the pieces call and that are not what they were: edited, lowered by others, or gone."""
+    now = factors_by_name(was)
+    return [f"operator {name}" for name in sorted(was) if now.get(name) != was[name]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.identity.sources import UncacheableError, digest
+from cutaway.identity.sources import UncacheableError, digest, top
 from cutaway.identity.stable import canonical, stable
 
 if TYPE_CHECKING:
@@ -50,13 +50,19 @@ class InductorPass(torch_internals.custom_graph_pass()):  # type: ignore[misc]
     def uuid(self) -> str | None:
         """What tells this pass from any other that would rewrite a graph in another way: sources and options.
 
-        A source is the whole file of the class, because a pass calls what stands beside it. None when the pass cannot
-        be told from its like in another process: what it rewrites is then compiled at each start.
+        A source is the whole file of the class, because a pass calls what stands beside it; and what its code reads by
+        name counts as it is now. None when the pass cannot be told from its like in another process: what it rewrites
+        is then compiled at each start.
         """
         try:
-            return digest(canonical(stable([self.name, type(self), vars(self)], f"the pass {self.name}")))
+            home = top(type(self).__module__)
+            return digest(canonical(stable(self.made_of(), f"the pass {self.name}", home=home)))
         except UncacheableError:
             return None
+
+    def made_of(self) -> Any:
+        """What stands for the pass wherever code reads it: its name, its class, its options."""
+        return [self.name, type(self), vars(self)]
 
     def is_applicable_for_range(self, compile_range: Range) -> bool:
         """Whether the pass wants to run for these batch sizes."""

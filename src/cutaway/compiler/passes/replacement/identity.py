@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cutaway.compiler.passes.replacement.key import is_plain
+from cutaway.identity.reads import reads
+from cutaway.identity.sources import comes_with_python_or_torch, is_keyed_by_file
 from cutaway.ops import IrOp, IrOpImpl
 from cutaway.torch_internals import OpOverload, OpOverloadPacket
 
 _ABSENT = object()
 # They are known by what they are, not by what is in them at the moment.
-_FIXED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, IrOp, OpOverload, OpOverloadPacket)
+_FIXED = (types.FunctionType, types.BuiltinFunctionType, IrOp, OpOverload, OpOverloadPacket)
 
 Check = Callable[[], bool]
 
@@ -21,8 +23,8 @@ class Identities:
     """``uuid()`` of implementations, computed again when something that it was made of may have changed.
 
     The uuid is a walk over all that an implementation reads, a few hundred microseconds; that the names in it still
-    stand for the very same functions, modules and constants is told in a few. Of one that closes over something else
-    it is computed each time.
+    stand for the very same functions, constants and things of torch is told in a few. Of one that closes over something
+    else, or reads an object, a class or a module that may have changed inside, it is computed each time.
     """
 
     def __init__(self) -> None:
@@ -52,9 +54,16 @@ def _checks(function: Any, seen: set[int]) -> Iterator[Check]:
         yield lambda: False
     for cell in function.__closure__ or ():
         yield _same_content(cell, _content(cell))
-    names = function.__globals__
-    values = {name: names.get(name, _ABSENT) for name in _names(code)}
+    if _is_by_name(function.__globals__.get("__name__")):
+        return
+    names, read = function.__globals__, reads(code)
+    values = {name: names.get(name, _ABSENT) for name in read.names}
     yield lambda: all(names.get(name, _ABSENT) is value for name, value in values.items())
+    if read.imports or read.variables:
+        yield lambda: False
+    for value in values.values():
+        if not _is_fixed(value):
+            yield _same_constants(value) if _holds_constants(value) else lambda: False
     for value in (*held, *values.values()):
         if isinstance(value, types.FunctionType):
             yield from _checks(value, seen)
@@ -64,17 +73,29 @@ def _same_content(cell: types.CellType, content: Any) -> Check:
     return lambda: _content(cell) is content
 
 
+def _same_constants(value: Any) -> Check:
+    held = repr(value)
+    return lambda: repr(value) == held
+
+
+def _holds_constants(value: Any) -> bool:
+    """Whether it is a dict, list or set of constants, whose ``repr`` says all."""
+    if type(value) is dict:
+        return _holds_constants([*value, *value.values()])
+    kinds = (list, tuple, set, frozenset)
+    return type(value) in kinds and all(is_plain(part) or _holds_constants(part) for part in value)
+
+
+def _is_by_name(module: Any) -> bool:
+    return comes_with_python_or_torch(module) or is_keyed_by_file(module)
+
+
 def _is_fixed(value: Any) -> bool:
     if isinstance(value, (tuple, frozenset)):
         return all(map(_is_fixed, value))
+    if isinstance(value, (type, types.ModuleType)):
+        return _is_by_name(value.__module__ if isinstance(value, type) else value.__name__)
     return is_plain(value) or isinstance(value, _FIXED) or value is _ABSENT
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from _names(const)
 
 
 def _content(cell: types.CellType) -> Any:
