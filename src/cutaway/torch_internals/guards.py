@@ -8,7 +8,9 @@ from __future__ import annotations
 import builtins
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ import torch
 _IMPORTED = "__import_"  # Dynamo's names for modules: OutputGraph.import_source, "." written as "_dot_"
 _BUILTINS = "__builtins_dict__"  # and for built-in functions: OutputGraph.name_of_builtins_dict_key_in_fglobals
 _MADE_UP = re.compile(r"___|.*_\d+_c\d+$")  # names by address, in this process alone: OutputGraph.install_global_by_id
+_MADE_UP_GLOBAL = re.compile(r"G\['(\w*_\d+_c\d+)'\]")
 _BY_VALUE = {
     "CONSTANT_MATCH", "EQUALS_MATCH", "BOOL_MATCH", "NONE_MATCH", "CONSTANT_SUBCLASS_MATCH", "TENSOR_MATCH",
     "CLOSURE_MATCH", "FUNCTION_MATCH", "BUILTIN_MATCH", "CLASS_MATCH", "MODULE_MATCH", "ID_MATCH", "NN_MODULE",
@@ -44,7 +47,7 @@ _OF_THE_MODEL = {  # the rest of what is asked of the model itself is in its key
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
-def guarded_values(entries: Sequence[Any], owner: str) -> list[str]:
+def guarded_values(entries: Sequence[Any], owner: str, own: Mapping[str, Any]) -> list[str]:
     """What a captured model read of globals and of its own objects, as Python expressions over ``G`` and ``L``.
 
     ``G['SCALE']`` asks for a value, ``len(G['LAYERS'])`` for a length, and so on: what each of Dynamo's guards checks
@@ -53,6 +56,7 @@ def guarded_values(entries: Sequence[Any], owner: str) -> list[str]:
     Args:
         entries: all guards (``GuardFilterEntry``).
         owner: the argument of the captured function that is the model.
+        own: globals of the captured function.
     """
     found: dict[str, None] = {}
     for entry in entries:
@@ -60,8 +64,20 @@ def guarded_values(entries: Sequence[Any], owner: str) -> list[str]:
         local = set(re.findall(r"\bL\['(\w+)'\]", name))
         wanted = "G['" in name or (bool(local) and entry.guard_type in _OF_THE_MODEL)
         if wanted and local <= {owner}:
-            found.update(dict.fromkeys(_questions(entry, name)))
+            found.update(
+                dict.fromkeys(
+                    _MADE_UP_GLOBAL.sub(lambda one: _imported(one, own), question)
+                    for question in _questions(entry, name)
+                )
+            )
     return list(found)
+
+
+def _imported(made_up: re.Match[str], own: Mapping[str, Any]) -> str:
+    """A module for which Dynamo made a name up, as what imports it; what else has such a name keeps it."""
+    value = own.get(made_up[1])
+    is_module = isinstance(value, ModuleType) and sys.modules.get(value.__name__) is value
+    return f"__load_module({value.__name__!r})" if is_module else made_up[0]
 
 
 def _questions(entry: Any, name: str) -> Iterator[str]:

@@ -128,10 +128,10 @@ class Capture:
 
         keep = torch_internals.keep_guards if self.config.evaluate_guards else torch_internals.drop_guards
         read: list[str] = []
-        owner = owner_of(function_of(self.forward))
+        function = function_of(self.forward)
 
         def filtered(entries: Sequence[Any]) -> list[bool]:
-            read.extend(torch_internals.guarded_values(entries, owner))
+            read.extend(torch_internals.guarded_values(entries, owner_of(function), function.__globals__))
             return keep(entries)
 
         with (

@@ -201,7 +201,8 @@ class _Walk:
         if comes_with_python_or_torch(value.__globals__.get("__name__")) and import_path(value) is not None:
             return f"{value.__module__}.{value.__qualname__}"
         parts = [value.__defaults__, value.__kwdefaults__, *map(cell_content, value.__closure__ or ())]
-        parts += [vars(value)] if vars(value) else []
+        noted = {name: part for name, part in vars(value).items() if name == "__wrapped__" or not name.startswith("__")}
+        parts += [noted] if noted else []  # torch notes things there as well: __marked_compile_region_config__
         return f"{value.__module__}.{value.__qualname__} {code_text(value.__code__)}{self.of(parts, depth)}"
 
     def _module(self, value: torch.nn.Module, depth: int) -> str:
