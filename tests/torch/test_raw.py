@@ -14,10 +14,13 @@ from typing import Any
 import programs
 import pytest
 import torch
+import torch.utils.checkpoint
 from programs import numbers
 from recordings import Recorded, in_child, recorded
 
 import cutaway
+from cutaway.dump import load
+from cutaway.replay import replay
 
 SIZES = re.compile(r"^def example_inputs\((.*)\):$", re.MULTILINE)
 
@@ -156,3 +159,30 @@ def test_a_method_with_odd_arguments(tmp_path: Path) -> None:
     (path,) = raw_files(recorded(tmp_path))
     graph = runpy.run_path(str(path))["Graph"]()
     assert graph(numbers(2, 4, seed=3))[0].equal(odd(numbers(2, 4, seed=3)))
+
+
+def test_graphs_that_take_derivatives_or_checkpoint(tmp_path: Path) -> None:
+    """Within torch.func tensors are wrapped, without storage; a checkpointed body is asked for its graph."""
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.grad(lambda y: (y**2).sum())(x)
+
+    def region(x: torch.Tensor) -> torch.Tensor:
+        inside = torch.utils.checkpoint.checkpoint(lambda y: y.sin().cos(), x, use_reentrant=False)
+        assert isinstance(inside, torch.Tensor)
+        return inside.sum()
+
+    with cutaway.record(tmp_path):
+        torch.compile(slope)(torch.ones(4, 4))
+        torch.compile(region)(torch.ones(4, requires_grad=True)).backward()
+    recording = recorded(tmp_path)
+    captured = recording.of("snapshot", stage="captured")
+    names = [runpy.run_path(str(recording.folder / event["files"][0]["path"]), run_name="raw") for event in captured]
+    x = numbers(4, 4)
+    with torch.no_grad():  # as whoever runs a graph does
+        assert names[0]["Graph"]()(x)[0].equal(2 * x)
+        assert names[1]["Graph"]()(x)[0].equal(x.sin().cos().sum())
+    dump = load(tmp_path)
+    for event, last in zip(captured, recording.of("snapshot", stage="aot_forward"), strict=False):
+        found = replay(dump.snapshots[last["selector"]], dump.snapshots[event["selector"]])
+        assert found.outcome in ("same", "close"), found

@@ -32,6 +32,19 @@ def stand_in(name):
 
 '''
 
+WITH_GRAPH = '''
+def with_graph(body):
+    """The body of an operator that asks it for a graph: one of a single node, which calls it."""
+    import inspect
+
+    graph = torch.fx.Graph()
+    inputs = [graph.placeholder(name) for name in inspect.signature(body.forward).parameters]
+    graph.output(graph.call_module("body", tuple(inputs)))
+    return torch.fx.GraphModule({"body": body}, graph)
+
+
+'''
+
 INPUTS = '''
 def tensor(shape, stride, dtype, where):
     """A tensor of this layout with seeded contents: small floats, small non-negative integers."""

@@ -16,7 +16,7 @@ import torch
 from torch import fx
 
 from cutaway import torch_internals
-from cutaway.record.raw_text import INPUTS, MAIN, PREAMBLE, STAND_IN
+from cutaway.record.raw_text import INPUTS, MAIN, PREAMBLE, STAND_IN, WITH_GRAPH
 from cutaway.record.values import node_value
 
 _BUILTIN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "_c10d_functional", "c10d", "higher_order"})
@@ -58,6 +58,11 @@ class _File:
         self.ops: dict[str, Any] = {}
         self.problems: list[str] = []
         self.imported: dict[str, None] = {}
+        self.asks_for_graphs = False
+        graphs = (module.graph for module in gm.modules() if isinstance(module, fx.GraphModule))
+        self.differentiates = any(
+            torch_internals.differentiates(node.target) for graph in graphs for node in graph.nodes
+        )
 
     def render(self, header: list[str]) -> str:
         self.add_class("Graph", self.gm)
@@ -76,6 +81,8 @@ class _File:
             parts += [f"import {name}\n" for name in modules]
         if stand_ins:
             parts += ["\n", STAND_IN, f"_stand_ins = [stand_in(name) for name in {stand_ins!r}]\n"]
+        if self.asks_for_graphs:
+            parts += ["\n", WITH_GRAPH]
         sizes = ", ".join(f"{name}={value}" for name, value in sorted(self.symbols.items()))
         parts += ["\n\n", "\n\n".join(self.classes), "\n", INPUTS, f"\ndef example_inputs({sizes}):\n"]
         parts += ["    return [\n", *(f"        {text},  # {name}\n" for name, text in arguments), "    ]\n\n", MAIN]
@@ -85,7 +92,13 @@ class _File:
         code = _flat(gm.graph).python_code("self", verbose=False)
         self.globals.update(code.globals)
         children = [(child, module) for child, module in gm.named_children() if isinstance(module, fx.GraphModule)]
-        setup = [f"self.{child} = {self.child_class(name, child, module)}()" for child, module in children]
+        bodies = [node.args[0] for node in gm.graph.nodes if torch_internals.wants_a_graph(node.target)]
+        asked = {body.target for body in bodies if isinstance(body, fx.Node)}
+        made = {child: f"{self.child_class(name, child, module)}()" for child, module in children}
+        self.asks_for_graphs = self.asks_for_graphs or bool(asked)
+        setup = [
+            f"self.{child} = " + (f"with_graph({text})" if child in asked else text) for child, text in made.items()
+        ]
         self.collect(gm)
         setup += self.constants(gm, {child for child, _ in children})
         body = [f"class {name}(torch.nn.Module):"]
@@ -96,6 +109,8 @@ class _File:
                 *(f"        {line}" for line in setup),
                 "",
             ]
+        if self.differentiates and gm is self.gm:  # whoever runs it has switched gradients off
+            body.append("    @torch.enable_grad()")
         body += [f"    {line}".rstrip() for line in code.src.strip("\n").splitlines()]
         self.classes.append("\n".join(body) + "\n")
 
@@ -194,7 +209,8 @@ class _File:
             stride = _tuple(self.size(size) for size in value.stride()) if value.layout is torch.strided else shape
             if value.layout is not torch.strided:
                 self.problem(f"an input has the layout {value.layout}")
-            return f"tensor({shape}, {stride}, {value.dtype}, {str(value.device)!r})"
+            made = f"tensor({shape}, {stride}, {value.dtype}, {str(value.device)!r})"
+            return f"{made}.requires_grad_()" if self.differentiates and value.requires_grad else made
         if isinstance(value, (bool, int, float, str, type(None))):
             return repr(value)
         return self.opaque(value)

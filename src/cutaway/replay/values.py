@@ -29,7 +29,8 @@ def copy(value: Any) -> Any:
     """A value as it is now: a tensor is copied, with its strides; anything else is itself."""
     if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
         return value
-    return copied(value)
+    with torch_internals.outside_transforms():
+        return copied(torch_internals.unwrapped(value))
 
 
 def size_of(values: list[Any]) -> int:

@@ -54,7 +54,7 @@ class Watch:
         begin: str | None = None,
         wanted: Sequence[str] = (),
     ) -> None:
-        self.seen = seen
+        self.seen = torch_internals.outside_transforms()(seen)
         self.seed = seed
         self.names = names or {}
         self.begin = begin
@@ -146,7 +146,7 @@ class Watch:
             self._live[name] = result
             if self._begun:
                 self.taken[name] = copy(result)
-        values = leaves(result)
+        values = [torch_internals.unwrapped(value) for value in leaves(result)]
         self.seen(node, values + [tensor for tensor in written if not _among(tensor, values)])
         for tensor in values if len(values) == 1 else ():
             if isinstance(tensor, torch.Tensor) and _memory(tensor) in self._blank:
@@ -161,7 +161,7 @@ class Watch:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
+    return [torch_internals.unwrapped(leaf) for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
 def _memory(tensor: torch.Tensor) -> int:

@@ -250,7 +250,7 @@ from cutaway.torch_internals.tracing import (
     trace_forward,
     unused_attribute,
 )
-from cutaway.torch_internals.transforms import differentiates, unwrapped, wants_a_graph
+from cutaway.torch_internals.transforms import differentiates, outside_transforms, unwrapped, wants_a_graph
 from cutaway.torch_internals.writes import PythonWrite, python_writes
 
 __all__ = [
@@ -383,6 +383,7 @@ __all__ = [
     "opaque_value",
     "open_question",
     "operator_name",
+    "outside_transforms",
     "overload_named",
     "overload_of_custom_op",
     "overloads_of",
