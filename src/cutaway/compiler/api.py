@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 
 import torch
 
+from cutaway.compiler.capture.changes import GONE
 from cutaway.compiler.capture.dynamic import DynamicArgDims
 from cutaway.compiler.config import CompilationConfig
 from cutaway.compiler.counters import CompilationCounter
@@ -93,6 +94,36 @@ class CompiledModel(torch.nn.Module):
         if name == "_orig_mod" or model is None:
             return super().__getattr__(name)
         return getattr(model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """An attribute of the model. Once it is compiled, that can only be what the compiled code is right for.
+
+        Raises:
+            CaptureError: it is compiled, and with that value other code would have been.
+            ConfigError: it is ``forward``, which is another function here than the model's.
+        """
+        if name == "forward":
+            raise ConfigError(
+                "the forward of a compiled model cannot be replaced",
+                "calls of it run the model's own, compiled",
+                "replace it on the model itself, then compile that",
+            )
+        if name in self.__dict__ or name in _OWN or hasattr(type(self), name):
+            super().__setattr__(name, value)
+            return
+        self._compiled.check_change(name, value)
+        setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """An attribute of the model, too. Raises CaptureError when the model is compiled already."""
+        if name in self.__dict__ or name in _OWN or hasattr(type(self), name):
+            super().__delattr__(name)
+            return
+        self._compiled.check_change(name, GONE)
+        delattr(self._orig_mod, name)
+
+
+_OWN = ("_orig_mod", "_compiled")  # of the wrapper itself
 
 
 def _leave_out_prefix(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -223,6 +223,11 @@ class CompilationConfig:
             return True
         return part.value in self.off
 
+    @property
+    def uses_cuda_graphs(self) -> bool:
+        """Whether CUDA graphs are asked for, and not switched off; there may be no CUDA."""
+        return self.cudagraph_mode is not CUDAGraphMode.NONE and not self.is_off(Part.CUDA_GRAPHS)
+
     def is_pass_off(self, name: str) -> bool:
         """Whether one pass was switched off, alone or with all of them."""
         return self.is_off(Part.PASSES) or f"pass:{name}" in self.off

@@ -14,6 +14,7 @@ import torch
 from cutaway import torch_internals
 from cutaway.compiler.backend import CutawayBackend
 from cutaway.compiler.cache.model import ModelCache
+from cutaway.compiler.capture.changes import check_change
 from cutaway.compiler.capture.contract import InputContract
 from cutaway.compiler.capture.dynamic import (
     DynamicArgDims,
@@ -90,6 +91,12 @@ class CompiledForward:
             with torch.no_grad():
                 return call(*args, **kwargs)
         return call(*args, **kwargs)
+
+    def check_change(self, name: str, value: Any) -> None:
+        """Raises CaptureError when an attribute of the model cannot become this any more."""
+        config = self.session.config
+        if self._call is not None and not config.is_off(Part.COMPILE):
+            check_change(self.model, name, value, config.uses_cuda_graphs)
 
     def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         with self.session.lock:

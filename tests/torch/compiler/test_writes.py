@@ -14,7 +14,7 @@ import cutaway
 from cutaway.compiler import CompiledModel
 from cutaway.errors import CaptureError
 
-CALLS = 0
+calls_of_all = 0
 
 
 class Keeps(nn.Module):
@@ -66,9 +66,9 @@ def _deletes(self: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _global(self: Any, x: torch.Tensor) -> torch.Tensor:
-    global CALLS  # noqa: PLW0603  (that is what is refused)
-    CALLS += 1
-    return x + CALLS
+    global calls_of_all  # noqa: PLW0603  (that is what is refused)
+    calls_of_all += 1
+    return x + calls_of_all
 
 
 def _registers(self: Any, x: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ class Stack(nn.Module):
         (_names, "self.by_name", 'self.by_name["new"] = x'),
         (_remembers, "self.last", "self.last = x"),
         (_deletes, "self.calls", "del self.calls"),
-        (_global, "the global ", "CALLS += 1"),
+        (_global, "the global ", "calls_of_all += 1"),
         (_registers, "self._buffers", 'self.register_buffer("new", x.sum(0))'),
     ],
 )
@@ -187,7 +187,7 @@ def test_tensors_and_what_is_put_back_are_right_at_every_call(then: Callable[...
     for number in (3, 5, 2):
         x = torch.randn(number, 8)
         close(run(x), eager(x))
-    close(model.state, eager.state)
+    close(model.get_buffer("state"), eager.get_buffer("state"))
 
 
 def test_a_tensor_put_in_anothers_place_is_refused_with_cuda_graphs() -> None:

@@ -23,7 +23,7 @@ from cutaway import torch_internals
 from cutaway.compiler.capture.questions import owner_of
 from cutaway.compiler.capture.regions import inline_regions, repeated_classes, repeated_layers_once
 from cutaway.compiler.capture.writes import check_writes
-from cutaway.compiler.config import CompilationConfig, CUDAGraphMode, DynamicShapes, Part
+from cutaway.compiler.config import CompilationConfig, DynamicShapes, Part
 from cutaway.errors import CaptureError, CutawayError, InputError
 
 Backend = Callable[[fx.GraphModule, list[Any]], Any]
@@ -116,8 +116,7 @@ class Capture:
     def _capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
         def handed_over(gm: fx.GraphModule, inputs: list[Any]) -> Any:
             self.reached = True
-            replayed = self.config.cudagraph_mode is not CUDAGraphMode.NONE and not self.config.is_off(Part.CUDA_GRAPHS)
-            check_writes(written, _traced(self.forward), by_address=replayed)
+            check_writes(written, _traced(self.forward), self.config.uses_cuda_graphs)
             inline_regions(gm)
             collect_again()
             shape_env = torch_internals.shape_env_of(gm)
