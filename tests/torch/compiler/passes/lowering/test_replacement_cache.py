@@ -22,6 +22,7 @@ from cutaway.compiler.build.ranges import Range
 from cutaway.compiler.passes.context import PassReport, pass_context
 from cutaway.compiler.passes.lowering import IrLowering
 from cutaway.compiler.passes.replacement.cache import ReplacementCache, process_cache
+from cutaway.compiler.passes.replacement.identity import Identities
 from cutaway.compiler.passes.replacement.recipe import Recipe
 from cutaway.ops import lookup, register_op
 
@@ -222,6 +223,32 @@ def test_an_object_that_an_implementation_closes_over_is_looked_at_each_time() -
     for value in (2.0, 2.0, 5.0, 2.0):
         held.value = value
         assert factor(lowered(build(program).gm, cache)) == value
+
+
+HELD, TABLE = Factor(2.0), {"by": {0: 2.0}}
+
+
+@register_op
+def lowering_by_object(x: Tensor) -> Tensor:
+    """Reads an object, and a table, by name."""
+    return x * (HELD.value + TABLE["by"][0])
+
+
+@pytest.mark.parametrize("change", ["object", "table"])
+def test_an_object_that_an_implementation_reads_by_name_is_looked_at_each_time(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, identities = ReplacementCache(), Identities()
+    program = Program((), (Shape((Size(4),)),), (Called(lowering_by_object, (Input(0),)),))
+    known: list[str] = []
+    for value in (2.0, 2.0, 5.0, 2.0):
+        if change == "object":
+            monkeypatch.setattr(HELD, "value", value)
+        else:
+            monkeypatch.setitem(TABLE["by"], 0, value)
+        assert factor(lowered(build(program).gm, cache)) == value + 2.0
+        known.append(identities.of(lowering_by_object.impls["native"]))
+    assert known[0] == known[1] == known[3] != known[2]
 
 
 def test_what_has_no_identity_is_traced_each_time() -> None:
