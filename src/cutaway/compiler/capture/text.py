@@ -38,6 +38,7 @@ from cutaway.compiler.capture.holds import (
 from cutaway.identity.sources import UncacheableError, comes_with_python_or_torch, import_path
 
 _DEEPEST = 40  # of objects within objects on a module
+_AT_RANDOM = "_original_object_hash"  # Hugging Face's GenerationConfig notes hash() there: another in each process
 
 
 class Texts:
@@ -219,6 +220,7 @@ class _Walk:
         if type(value) in CONTAINERS:
             return self._content(value, depth)
         inside = {**(getattr(value, "__dict__", None) or {}), **in_slots(value)}
+        inside.pop(_AT_RANDOM, None)
         held = self._held_besides(value, depth)
         return f"{self.of(type(value))}({held}){self.of(inside, depth) if inside else ''}"
 
