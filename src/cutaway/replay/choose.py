@@ -7,6 +7,7 @@ from pathlib import Path
 from cutaway.dump.diff import predecessor
 from cutaway.dump.locate import MANIFEST, Location
 from cutaway.dump.reader import Dump
+from cutaway.dump.select import choose, matching
 from cutaway.dump.snapshot import Snapshot
 from cutaway.errors import DumpError, ReplayError, UsageError
 from cutaway.replay.raw import read_raw
@@ -26,6 +27,31 @@ def snapshot_of(dump: Dump, selector: str) -> Subject:
             "replay the graph that it was made of against `compiled`",
         )
     return Subject.of(found)
+
+
+def seen_from(home: Snapshot, dump: Dump, selector: str) -> str:
+    """A selector in full, where it names a graph of home's phase, range, piece or compilation: the nearest first.
+
+    Raises:
+        SelectorError: it names more than one graph in the nearest of these that has any.
+    """
+    own = [each for each in dump.snapshots.values() if each.compilation == home.compilation]
+    groups = (
+        [each for each in own if _place(each) == _place(home) and each.phase == home.phase],
+        [each for each in own if _place(each) == _place(home)],
+        [each for each in own if each.piece == home.piece and each.range is None],
+        [each for each in own if each.piece is None],
+        own,
+    )
+    for group in () if selector in dump.snapshots else groups:
+        names = [each.selector for each in group]
+        if matching(selector, names):
+            return choose(selector, names)
+    return selector
+
+
+def _place(snapshot: Snapshot) -> tuple[str | None, str | None]:
+    return snapshot.piece, snapshot.range
 
 
 def file_of(path: Path) -> Subject:
@@ -94,7 +120,8 @@ def reference_of(subject: Subject, against: str | None) -> Subject | Compiled | 
 
     Args:
         subject: the graph.
-        against: "eager", "compiled", a selector of the same dump, or a raw file; None for nothing.
+        against: "eager", "compiled", a selector of the same dump, of the graph's own compilation first, or a raw file;
+            None for nothing.
 
     Returns:
         A graph, "compiled", or None.
@@ -105,6 +132,6 @@ def reference_of(subject: Subject, against: str | None) -> Subject | Compiled | 
         return COMPILED
     if against == EAGER:
         return eager_of(subject)
-    if subject.dump is None or (against.endswith(".py") and Path(against).is_file()):
+    if subject.dump is None or subject.snapshot is None or (against.endswith(".py") and Path(against).is_file()):
         return file_of(Path(against))
-    return snapshot_of(subject.dump, against)
+    return snapshot_of(subject.dump, seen_from(subject.snapshot, subject.dump, against))
