@@ -97,11 +97,13 @@ def check_demands(
     by_python = branches.demands_of(shape_env) if branches is not None else []
     guards = torch_internals.demands_of(shape_env)
     evaluated = {demand.expr for demand in guards if demand.symbols != (batch.symbol,)} if strict else set[Any]()
-    for demand in dict.fromkeys([*by_python, *guards]):
+    once = {demand.expr: demand for demand in reversed([*by_python, *guards])}  # layers that repeat ask the same
+    asked = {demand.expr for demand in by_python}
+    for demand in reversed(once.values()):
         broken = _broken(shape_env, demand, batch, spans, least=2)
         if demand.expr in evaluated or (strict and broken is not None and demand.symbols != (batch.symbol,)):
             continue
-        if broken is None and (strict or demand in by_python):
+        if broken is None and (strict or demand.expr in asked):
             broken = _broken(shape_env, demand, batch, spans, least=1)
             if broken is not None and not strict:
                 _warn_of_one(shape_env, demand, batch)
