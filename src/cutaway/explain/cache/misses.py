@@ -205,7 +205,9 @@ def _of_ours(kind: str, of: str, event: Any, folders: _Folders, begun: float) ->
 def _of_module(name: str) -> list[tuple[str, str, str]]:
     if name.startswith("op "):
         return [("other", name, f"{name}: its priority, or one of its implementations, is another")]
-    return [("source", name, f"{name} changed since: a traced module, or a global value that was read in it")]
+    if "G['" in name or "L['" in name:
+        return [("other", name, f"{name}: a global, or a value on the model, is not what was compiled in")]
+    return [("source", name, f"{name} changed since: a traced module")]
 
 
 class _Folders:
