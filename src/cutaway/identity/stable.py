@@ -15,7 +15,7 @@ import functools
 import json
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ class _Walk(Reaching):
             return {name: self.value(part, f"{where}.{name}") for name, part in sorted(named, key=lambda pair: pair[0])}
         if isinstance(value, (list, tuple)):
             return [self.value(part, f"{where}[{index}]") for index, part in enumerate(value)]
-        if isinstance(value, (set, frozenset)):
+        if isinstance(value, Set):
             return {"set": sorted((self.value(part, where) for part in value), key=canonical)}
         if isinstance(value, slice):
             return {"slice": [self.value(part, where) for part in (value.start, value.stop, value.step)]}

@@ -87,10 +87,25 @@ def made(graph):
 """
 
 
+PATTERNS = """
+import torch
+from torch._inductor.pattern_matcher import PatternMatcherPass, fwd_only, register_replacement
+patterns = PatternMatcherPass(pass_name="keyed")
+def pattern(x):
+    return x * 2 + 1
+def replacement(x):
+    return torch.addcmul(x, x, x)
+register_replacement(pattern, replacement, [torch.empty(4)], fwd_only, patterns)
+def made(graph):
+    patterns.apply(graph)
+"""
+
+
+@pytest.mark.parametrize("text", [INERT, PATTERNS], ids=["inert", "patterns"])
 def test_what_passes_often_have_beside_them_leaves_them_cacheable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = [key(scaled(), post_grad_passes=(read_with(tmp_path, monkeypatch, INERT, "2"),)) for _ in range(2)]
+    found = [key(scaled(), post_grad_passes=(read_with(tmp_path, monkeypatch, text, "2"),)) for _ in range(2)]
     assert found[0] == found[1]
 
 
