@@ -8,7 +8,10 @@ from cutaway.cli.ls_head import dump_remarks, head_lines, origin, recompile, rem
 from cutaway.cli.output import Styled, aligned
 from cutaway.dump import Code, Compilation, Dump, Piece, Snapshot, schema
 from cutaway.dump.compilation import Step
+from cutaway.dump.diff import diff, predecessor
+from cutaway.dump.diff.result import ONLY_THE_ORDER
 from cutaway.dump.fold import courses, fold_pieces, fold_ranges
+from cutaway.errors import CutawayError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("selector", "nodes", "change", "ms", "file")
@@ -144,8 +147,19 @@ def _change(step: Snapshot | schema.PassRan) -> str:
         return "" if isinstance(step, Snapshot) else "changed nothing"
     delta = _delta(step.ops_delta)
     if isinstance(step, Snapshot):
-        return f"* {delta or 'rewritten, the same ops'}"
+        return f"* {delta or _rewritten(step)}"
     return f"* {delta or 'no new graph'}"
+
+
+def _rewritten(step: Snapshot) -> str:
+    """What changed where no operator came or went: the graphs themselves tell."""
+    try:
+        before = predecessor(step)
+        if before is not None and diff(before, step).is_reordered:
+            return ONLY_THE_ORDER
+    except CutawayError:  # a graph that cannot be read costs this answer alone
+        pass
+    return "rewritten, the same ops"
 
 
 def _delta(delta: Mapping[str, int], most: int = 4) -> str:

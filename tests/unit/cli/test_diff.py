@@ -16,6 +16,7 @@ import pytest
 from dump_maker import DumpMaker, piece
 from fused_dump import fused_dump
 from syrupy.assertion import SnapshotAssertion
+from table_maker import TableMaker
 
 ODD = {0: "missing", 5: "constant"}
 
@@ -130,6 +131,33 @@ def test_two_ranges_and_two_runs_that_are_equal(cutaway: Any, dump: str) -> None
     assert "no difference" in ran.out
     ran = cutaway("diff", dump, "backbone/captured", "--run", "run_001", "--run", "run_001")
     assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ([("sin", 0), ("cos", 0)], "only the order changed"),
+        ([("cos", 0), ("sin", 1)], "rewritten, the same ops"),
+    ],
+    ids=["order", "arguments"],
+)
+def test_ls_says_the_same_of_an_order_that_has_no_effect(
+    cutaway: Any, tmp_path: Path, then: list[tuple[str, int]], said: str
+) -> None:
+    """Two calls that do not read each other; and for comparison, arguments that are others."""
+    maker = DumpMaker(tmp_path / "dump" / "run_001" / "rank_0_dp_0")
+    maker.compilation("f")
+    for stage, calls in (("before", [("cos", 0), ("sin", 0)]), ("reorder", then)):
+        table = TableMaker({"": "M"})
+        inputs = [table.input("x", [4]), table.input("y", [4])]
+        made = {name: table.call(f"aten.{name}.default", [inputs[at]], shape=[4]) for name, at in calls}
+        table.output(made["cos"], made["sin"])
+        maker.snapshot(f"f/{stage}", "custom_pass", table.table(), f"f/{stage}", changed=stage == "reorder")
+    maker.end()
+    listed = cutaway("ls", str(tmp_path / "dump"), "--all").out
+    assert f"* {said}" in listed
+    ran = cutaway("diff", str(tmp_path / "dump"), "f/reorder")
+    assert (said in ran.out, ran.code) == ((True, 0) if said.startswith("only") else (False, 1))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from cutaway.dump.schema import Size
 
@@ -35,6 +36,11 @@ class Matching:
     def before(self) -> Mapping[int, int]:
         """id after -> id before."""
         return {new: old for old, new in self.pairs}
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the nodes stand in the same order."""
+        return all(left[1] < right[1] for left, right in pairwise(self.pairs))
 
     def inverse(self) -> Matching:
         """The matching of the same graphs the other way round."""

@@ -17,6 +17,7 @@ from cutaway.record.layers.words import short_name
 MINUS = "\N{MINUS SIGN}"
 ARROW = "\N{RIGHTWARDS ARROW}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+ONLY_THE_ORDER = "only the order changed"
 MOST = 8
 """So many operators are named."""
 Kind = Literal["inserted", "deleted", "replaced", "changed", "moved"]
@@ -199,6 +200,11 @@ class Diff:
         return not self.rewrites and not self.sizes and not self.inside
 
     @property
+    def is_reordered(self) -> bool:
+        """Whether the nodes stand in another order, which makes no difference, and nothing else is another."""
+        return self.is_empty and not all(part.matching.is_in_order for part in self.parts)
+
+    @property
     def nodes(self) -> tuple[int, int]:
         """How many nodes there are, before and after."""
         before, after = ([len(part.tables[side].nodes) for part in self.parts] for side in (0, 1))
@@ -227,7 +233,7 @@ class Diff:
         change = f"{thousands(before)} {ARROW} " if before != after else ""
         nodes = f"{change}{thousands(after)} nodes"
         if self.is_empty:
-            return f"{nodes}, no difference"
+            return f"{nodes}, {ONLY_THE_ORDER if self.is_reordered else 'no difference'}"
         delta = self.ops_delta
         shown = _largest(delta, most if len(delta) > most + 1 else len(delta))
         texts = [f"{name} {signed(count)}" for name, count in shown]
