@@ -148,6 +148,14 @@ def test_strides_of_a_dimension_of_one_do_not_count() -> None:
     assert one(torch.randn(1, 3)).shape == (1, 3)
 
 
+def test_an_example_of_one_that_is_not_contiguous_stands_for_larger_ones() -> None:
+    buffer = torch.randn(3, 12)
+    one = cutaway.compile(Sine(), {"disable_cache": True, "backend": "eager"}, dynamic_arg_dims={"x": 1})
+    for number in (1, 5, 11, 1):
+        x = buffer[:, :number]
+        torch.testing.assert_close(one(x), x.sin() + 1)
+
+
 def test_a_subclass_of_tensor_is_not_taken_for_a_tensor() -> None:
     x = torch.randn(3, 4)
     one = compiled(Sine(), x)

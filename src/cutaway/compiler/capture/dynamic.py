@@ -157,6 +157,13 @@ def widened(arguments: dict[str, Any], dims: DynamicArgDims) -> dict[str, Any]:
                 if value.shape[dim] < 2:
                     shape = list(value.shape)
                     shape[dim] = 2
-                    value = value.new_zeros(shape)
+                    value = _zeros_like(value, shape)
             changed[name] = value
     return changed
+
+
+def _zeros_like(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Zeros of another shape, laid out as a tensor is: strides are held at every call."""
+    if value.is_contiguous():
+        return value.new_zeros(shape)
+    return value.new_empty_strided(shape, value.stride()).zero_()

@@ -100,6 +100,8 @@ def check_demands(
     once = {demand.expr: demand for demand in reversed([*by_python, *guards])}  # layers that repeat ask the same
     asked = {demand.expr for demand in by_python}
     for demand in reversed(once.values()):
+        if any(_is_layout(shape_env, symbol) for symbol in demand.symbols):
+            continue  # InputContract holds strides; where a size comes to equal one, only layouts are others
         broken = _broken(shape_env, demand, batch, spans, least=2)
         if demand.expr in evaluated or (strict and broken is not None and demand.symbols != (batch.symbol,)):
             continue
@@ -110,6 +112,12 @@ def check_demands(
                 continue
         if broken is not None:
             raise _refused(shape_env, demand, batch, broken)
+
+
+def _is_layout(shape_env: Any, symbol: Any) -> bool:
+    """Whether a symbol is a stride of an argument, or where it begins in its memory."""
+    source = torch_internals.symbol_facts(shape_env, symbol)["source"] or ""
+    return ".stride()[" in source or source.endswith(".storage_offset()")
 
 
 def _broken(
