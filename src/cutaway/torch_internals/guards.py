@@ -75,7 +75,7 @@ def guarded_values(entries: Sequence[Any], owner: str, own: Mapping[str, Any]) -
 
 def _imported(made_up: re.Match[str], own: Mapping[str, Any]) -> str:
     """A module for which Dynamo made a name up, as what imports it; what else has such a name keeps it."""
-    value = own.get(made_up[1])
+    value: Any = own.get(made_up[1])
     is_module = isinstance(value, ModuleType) and sys.modules.get(value.__name__) is value
     return f"__load_module({value.__name__!r})" if is_module else made_up[0]
 
