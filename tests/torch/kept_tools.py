@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -43,16 +44,22 @@ def start(path: Path, program: Program, **options: Any) -> Recorded:
 def tree(recording: Recorded) -> dict[str, str]:
     """Every file but those of the run itself and Dynamo's guards, which it numbers through the process.
 
-    Of a page, what does not say where it comes from.
+    Of a page, what does not say where it comes from, nor how long it took: what AOTAutograd does is done again where
+    only Inductor's cache has something.
     """
     but = ("manifest.jsonl", "context.json", "98.guards.txt")
     texts = {name: recording.read(name) for name in recording.files if name.rpartition("/")[2] not in but}
     return {
-        name: "".join(line for line in text.splitlines(True) if not line.startswith("- not compiled now"))
+        name: "".join(_untimed(line) for line in text.splitlines(True) if not line.startswith("- not compiled now"))
         if name.endswith("index.md")
         else text
         for name, text in texts.items()
     }
+
+
+def _untimed(line: str) -> str:
+    """A row of a page's table without its milliseconds, which also set the width of their column."""
+    return re.sub(r"[ -]{2,}", " ", re.sub(r"\| *\d+\.\d \|", "| |", line)) if line.startswith("|") else line
 
 
 OF_A_RUN = ("seq", "time", "ms", "cached", "cached_from")

@@ -253,7 +253,7 @@ class TestInherited:
         other = NodeSource(named(two_layers())["mul"])
         other.node_info = NodeSource.NodeInfo("sin", other.target, other.graph_id)
         z = maker.call(sin, y, meta={"from_node": [other], "val": torch.empty(2)})
-        traced = maker.done(z)
+        traced = maker.done(maker.call(cos, z))  # a result would be known by its place
         found = find_origins(traced, before)
         assert found[y].ids == (before.names["relu"],)
         assert z not in found, "a note of another operator, whatever its name"

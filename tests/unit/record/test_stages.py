@@ -41,7 +41,7 @@ class TestEach:
         assert stage(one.name) is one
 
     def test_is_recorded_by_somebody(self, one: Stage) -> None:
-        assert any(one.name in strings_in(path) for path in [*RECORD.glob("*.py"), *RECORD.parent.glob("vllm/*.py")])
+        assert any(one.name in strings_in(path) for path in [*RECORD.rglob("*.py"), *RECORD.parent.glob("vllm/*.py")])
 
 
 def test_an_unknown_name_is_a_key_error() -> None:
