@@ -18,14 +18,14 @@ def children_of(module: torch.nn.Module) -> dict[str, torch.nn.Module | None]:
 
 
 def operator_name(value: Any) -> str | None:
-    """Name of an operator, of all its overloads, or of their definition in Python; None for anything else."""
+    """Name of an operator, of all its overloads, or of their definition in Python; else None."""
     value = overload_of_custom_op(value) or value
     kinds = (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch._ops.HigherOrderOperator)
     return f"operator {value}" if isinstance(value, kinds) else None
 
 
 def process_group_name(value: Any) -> str | None:
-    """Name, rank and size of a group of ranks (torch/_C/_distributed_c10d.pyi); None for anything else."""
+    """Name and size of a group of ranks, which share what is kept (torch/_C/_distributed_c10d.pyi); else None."""
     if not torch.distributed.is_available() or not isinstance(value, torch.distributed.ProcessGroup):
         return None  # torch may be built without them
-    return f"{type(value).__qualname__} {value.group_name!r} {value.rank()} of {value.size()}"
+    return f"{type(value).__qualname__} {value.group_name!r} of {value.size()}"
