@@ -9,6 +9,8 @@ the operator does nothing, so that only what lies between them is measured. The 
   constant function as a runnable, as after a cold start;
 * vLLM warm: the same as a warm start makes it, where a runnable is wrapped once more.
 
+A fourth, Cutaway with its weights held, is what a model of `cutaway.compile` calls: it looks at every weight first.
+
     python benchmarks/stitching.py --layers 4 36 --repeat 200
 """
 
@@ -31,6 +33,7 @@ from vllm.config.utils import Range
 from cutaway.compiler.build.ranges import make_ranges
 from cutaway.compiler.config import CompilationConfig
 from cutaway.compiler.link.dispatch import make_dispatch
+from cutaway.compiler.link.hold import HeldInput, hold_inputs
 from cutaway.compiler.link.stitching import compile_execution_fn, generate_execution_code
 
 WEIGHTS = 8
@@ -54,11 +57,9 @@ def main() -> None:
         found[layers] = measured(layers, attention, 5 if arguments.quick else arguments.repeat)
     head = ["", "a call, us", "a piece, ns", "against Cutaway", "nine turns of ten, from – to"]
     rows = [row for layers, result in found.items() for row in rows_of(layers, result)]
-    costs = [
-        [f"{layers} layers, {result['inputs']} inputs", f"{median(result['ns']['dispatch']):.0f}"]
-        for layers, result in found.items()
-    ]
-    tables = [_measure.table(head, rows), _measure.table(["", "of it make_dispatch, ns a call"], costs)]
+    costs = [costs_of(layers, result) for layers, result in found.items()]
+    head_of_costs = ["", "of it make_dispatch, ns a call", "weights held besides, us a call", "ns a weight"]
+    tables = [_measure.table(head, rows), _measure.table(head_of_costs, costs)]
     _measure.report(arguments.json, {"layers": found}, __doc__ or "", tables)
 
 
@@ -67,15 +68,17 @@ def measured(layers: int, attention: Any, repeat: int) -> dict[str, Any]:
     gm, inputs = stitching_graph(layers, attention)
     direct, ours = by_cutaway(gm)
     ways = {"Cutaway": ours, "vLLM": by_vllm(gm, warm=False), "vLLM warm": by_vllm(gm, warm=True), "direct": direct}
+    ways["with weights held"] = hold_inputs(held(inputs), ours)
     assert all(way(*inputs) == RESULT[0] for way in ways.values())
-    ns: dict[str, list[float]] = {name: [] for name in (*ways, "dispatch")}
+    ns: dict[str, list[float]] = {name: [] for name in (*ways, "dispatch", "held")}
     number = 1 + 4_000 // layers
     for turn in range(repeat):
         names = list(ways)
         for name in (*names[turn % len(names) :], *names[: turn % len(names)]):
             ns[name].append(1e9 * timeit.timeit(lambda call=ways[name]: call(*inputs), number=number) / number)
         ns["dispatch"].append(ns["Cutaway"][-1] - ns["direct"][-1])
-    return {"inputs": len(inputs), "pieces": 2 * layers + 1, "ns": ns}
+        ns["held"].append(ns["with weights held"][-1] - ns["Cutaway"][-1])
+    return {"inputs": len(inputs), "weights": WEIGHTS * layers, "pieces": 2 * layers + 1, "ns": ns}
 
 
 def rows_of(layers: int, result: dict[str, Any]) -> list[list[object]]:
@@ -95,6 +98,21 @@ def rows_of(layers: int, result: dict[str, Any]) -> list[list[object]]:
             ]
         )
     return rows
+
+
+def costs_of(layers: int, result: dict[str, Any]) -> list[object]:
+    """What dispatch and holding the weights cost, as the middle of differences turn by turn."""
+    dispatch, held = median(result["ns"]["dispatch"]), median(result["ns"]["held"])
+    name = f"{layers} layers, {result['inputs']} inputs"
+    return [name, f"{dispatch:.0f}", f"{held / 1e3:.1f}", f"{held / result['weights']:.0f}"]
+
+
+def held(inputs: Sequence[Any]) -> list[HeldInput]:
+    """All weights; `x`, the second input, is none."""
+    named = [(at, value) for at, value in enumerate(inputs) if isinstance(value, torch.Tensor)]
+    return [
+        HeldInput(at, f"w_{at}", "float32", "cpu", tuple(value.shape), tuple(value.stride())) for at, value in named
+    ]
 
 
 def define_operator() -> Any:
@@ -123,7 +141,7 @@ def stitching_graph(layers: int, attention: Any) -> tuple[fx.GraphModule, list[A
             graph.call_module(f"submod_{2 * layer + 1}", tuple(values[:4]))
             values = values[3:]
     graph.output(values[0])
-    return fx.GraphModule(held, graph), [BATCH, *range(1 + len(weights))]
+    return fx.GraphModule(held, graph), [BATCH, 1, *(torch.empty(4, 4) for _ in weights)]
 
 
 def piece(inputs: int, results: int) -> fx.GraphModule:
