@@ -133,11 +133,16 @@ def kill(child: int) -> None:
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python process of its own, which finds the programs here; what it said, when it fails."""
-    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    variables = {**os.environ, "PYTHONPATH": path, **environment}
-    done = subprocess.run(
-        [sys.executable, *arguments], env=variables, capture_output=True, text=True, timeout=240, check=False
-    )
+    """A Python process of its own that ends well, or what it said."""
+    done = process(*arguments, **environment)
     assert done.returncode == 0, f"{done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
     return done
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python process of its own, which finds the programs here."""
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.run(
+        [sys.executable, *arguments], env=variables, capture_output=True, text=True, timeout=240, check=False
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recordings import check, python, recorded
+from recordings import check, process, recorded
 
 RANKS = 2
 DISTINCT = 3 * 2  # pieces x ranges
@@ -20,7 +20,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = Path(__file__).with_name("tensor_parallel.py")
     torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}")
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(path / "inductor"), "CUTAWAY_DUMP": str(path / "dump")}
-    python(*torchrun, str(script), str(path), **caches)
+    ended = process(*torchrun, str(script), str(path), **caches)
+    # A process that had done all, its recording included, was seen to fail while gloo was taken down.
+    missing = [rank for rank in range(RANKS) if not (path / f"rank_{rank}.json").exists()]
+    assert not missing, f"ranks {missing} did not end: {ended.stdout}\n{ended.stderr}"
     return path
 
 
@@ -54,6 +57,7 @@ def test_each_rank_has_a_dump_of_its_own_in_one_run(folder: Path) -> None:
     check(dump)
     for rank in range(RANKS):
         recording = recorded(dump, process=f"rank_{rank}_dp_0")
+        assert recording.of("end", compilation=None)
         assert recording.compilations == ["backbone", "backbone~2"]
         assert recording.of("error") == []
         assert recording.of("snapshot", compilation="backbone", stage="captured")[0]["coverage"]["layer"] == 100
