@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cutaway.dump import schema
+from cutaway.dump.arguments import references
 from cutaway.dump.compilation import Compilation
 from cutaway.dump.schema import Node, NodeTable
 from cutaway.dump.select import matching, unknown
@@ -180,19 +181,9 @@ def _node(node: Node, table: NodeTable, providers: Mapping[str, str]) -> Row:
         "code": source.code if source else None,
         "provider": providers.get(node.name) or node.provider,
         "input": node.input,
-        "reads": list(dict.fromkeys(_references([*node.args, *node.kwargs.values()]))),
+        "reads": list(dict.fromkeys(references([*node.args, *node.kwargs.values()]))),
         "from": node.origins,
     }
-
-
-def _references(value: Any) -> Iterator[int]:
-    if isinstance(value, dict):
-        if "node" in value:
-            yield value["node"]
-        else:
-            yield from (each for inner in value.values() for each in _references(inner))
-    elif isinstance(value, list):
-        yield from (each for inner in value for each in _references(inner))
 
 
 _OF_KERNEL = ("kernel", "call", "computes", "file", "bytes", "same_as", "cached")

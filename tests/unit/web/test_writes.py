@@ -46,6 +46,14 @@ def test_a_later_reader_comes_after_the_write(made: Made, write: str) -> None:
     assert made.found == {"later": ["write"]}
 
 
+def test_what_is_told_to_work_in_place_writes(made: Made) -> None:
+    made.call("torch.nn.functional.relu", made.x, kwargs={"inplace": True}, name="write")
+    made.call("operator.and_", made.y, made.y, name="nothing")
+    made.call("aten.exp.default", made.x, name="later")
+    made.call("aten.exp.default", made.y, name="other")
+    assert made.found == {"later": ["write"]}
+
+
 def test_a_method_writes_and_out_is_written(made: Made) -> None:
     made.call("mul_", made.x, op="call_method", name="method")
     made.call("aten.add.out", made.x, made.y, kwargs={"out": {"node": made.x["id"]}}, name="out")

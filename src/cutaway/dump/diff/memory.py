@@ -10,16 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cutaway.dump.arguments import is_in_place, operator_name
 from cutaway.dump.schema import Node
 
 _PURE = ("aten.", "vllm_ir.", "prims.", "operator.", "torch.", "math.", "builtins.", "higher_order.")
-_SETTERS = frozenset(
-    f"operator.{name}"
-    for name in (
-        "setitem", "iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul", "ior", "ipow", "irshift", "isub",
-        "itruediv", "ixor",
-    )
-)  # fmt: skip
 _VIEWS = frozenset(
     """T _unsafe_view alias as_strided chunk detach diagonal expand expand_as flatten getitem mT narrow permute reshape
     select slice split split_with_sizes squeeze t transpose unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905
@@ -50,7 +44,7 @@ def last_writes(
 
 def _root(nodes: Sequence[Node], refs: Sequence[int], roots: Sequence[int], index: int) -> int:
     """The node whose memory a node's value lies in; a result of an operator with several has its own."""
-    name = _short(nodes[index])
+    name = operator_name(nodes[index])
     if not refs or not nodes[index].op.startswith("call_") or name not in _VIEWS:
         return index
     of_its_own = name == "getitem" and nodes[refs[0]].shape is None and roots[refs[0]] == refs[0]
@@ -63,24 +57,11 @@ def _written(node: Node, refs: Sequence[int], is_read: bool) -> Sequence[int]:
         return ()
     if "out" in node.kwargs:
         return range(_count(list(node.args)), len(refs))
-    if node.kwargs.get("inplace") is True or node.target in _SETTERS or _is_inplace(node):
+    if is_in_place(node):
         return range(_count(node.args[:1]) or 1)  # `_foreach_add_` writes into a list of them
     if is_read or node.op == "call_method" or node.target.startswith(_PURE):
         return ()
     return range(len(refs))
-
-
-def _is_inplace(node: Node) -> bool:
-    """By its name; `operator.and_` ends so because `and` is a word of the language."""
-    name = _short(node)
-    is_named_so = name.endswith("_") and not name.endswith("__") and not node.target.startswith("operator.")
-    return is_named_so and node.op != "call_module"
-
-
-def _short(node: Node) -> str:
-    """`aten.copy_.default` is `copy_`."""
-    parts = node.target.split(".")
-    return parts[1] if node.op == "call_function" and len(parts) == 3 else parts[-1]
 
 
 def _count(value: Any) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from cutaway.dump.arguments import references
 from cutaway.dump.schema import Node, NodeTable
 from cutaway.explain.shapes.terms import value_of
 from cutaway.record.layers.words import ITEM_SIZES, short_name
@@ -83,7 +83,7 @@ class Traffic:
 
     def _behind_views(self, node: Node, by_id: Mapping[int, Node]) -> Iterator[str]:
         """What a node reads; nodes in no kernel, such as a `cat` whose parts are written in place, pass it on."""
-        for identity in _references([*node.args, *node.kwargs.values()]):
+        for identity in references([*node.args, *node.kwargs.values()]):
             source = by_id[identity]
             if source.op == "call_function" and (is_view(source) or not self.inside[source.name]):
                 yield from self._behind_views(source, by_id)
@@ -129,15 +129,3 @@ def _may_be_in(call: str, node: Node) -> bool:
     if _is_library(call):
         return called(node).partition(".")[0] in re.split(r"[.#]", call)
     return True
-
-
-def _references(value: Any) -> Iterator[int]:
-    if isinstance(value, list):
-        for part in value:
-            yield from _references(part)
-    elif isinstance(value, dict):
-        [(tag, inner)] = value.items()
-        if tag == "node":
-            yield inner
-        elif tag != "repr":
-            yield from _references(inner)

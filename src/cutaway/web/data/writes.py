@@ -1,22 +1,19 @@
 """Which nodes read what another one wrote in place: an order that no edge of a graph shows.
 
 A node table has no schemas, so only what is certain is told: PyTorch's own operators whose names end with an underscore
-(`aten.copy_`, `Tensor.add_`), assignments, and `out=`. What a custom operator writes into is not known here. Views that
-may be copies (`reshape`) and parts of a tensor that may not overlap are passed over, too.
+(`aten.copy_`, `Tensor.add_`) or that are told `inplace=True`, assignments, and `out=`. What a custom operator writes
+into is not known here. Views that may be copies (`reshape`) and parts of a tensor that may not overlap are passed over, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
+from cutaway.dump.arguments import is_in_place, operator_name, references
 from cutaway.dump.schema import Node, NodeTable
 
 _OURS = ("aten.", "prims.", "torch.", "operator.")
-_SETTERS = frozenset(
-    f"operator.{name}" for name in ("setitem", "iadd", "isub", "imul", "itruediv", "ifloordiv", "iand", "ior", "ixor")
-)
 _WHOLE = frozenset(
     """T alias detach expand expand_as mT permute squeeze t transpose unflatten unsqueeze view view_as swapaxes swapdims
     movedim""".split()  # noqa: SIM905
@@ -44,12 +41,12 @@ def reads_after_writes(table: NodeTable) -> dict[int, list[int]]:
         table: a graph, in the order in which it runs.
     """
     memory: dict[int, _Memory] = {}
-    several = {node.id for node in table.nodes if _is_ours(node) and _short(node) in _PARTS}
+    several = {node.id for node in table.nodes if _is_ours(node) and operator_name(node) in _PARTS}
     place = {node.id: index for index, node in enumerate(table.nodes)}
     writes: dict[int, list[tuple[int, int | None]]] = {}
     found: dict[int, list[int]] = {}
     for node in table.nodes:
-        refs = list(dict.fromkeys(_refs([*node.args, *node.kwargs.values()])))
+        refs = list(dict.fromkeys(references([*node.args, *node.kwargs.values()])))
         after: dict[int, None] = {}
         for ref in refs:
             read = memory.get(ref)
@@ -79,10 +76,10 @@ def _before(read: _Memory, writes: list[tuple[int, int | None]]) -> Iterator[int
 def _memory(node: Node, memory: Mapping[int, _Memory], several: Set[int]) -> _Memory:
     """Where the value of a node lies that writes nothing, or several things; `several` yield several parts each."""
     own = _Memory(node.id, None)
-    source = next(_refs(list(node.args[:1])), None)
+    source = next(references(node.args[:1]), None)
     if source is None or source not in memory or not _is_ours(node):
         return own
-    name = _short(node)
+    name = operator_name(node)
     if name in _WHOLE or name in _PARTS:
         return memory[source]
     is_part = name in _PART or (node.target == "operator.getitem" and source in several)
@@ -93,41 +90,13 @@ def _written(node: Node) -> Iterator[int]:
     """Ids of what a node certainly writes into."""
     if not _is_ours(node):
         return
-    name = _short(node)
     if "out" in node.kwargs:
-        yield from _refs([node.kwargs["out"]])
-    elif node.target in _SETTERS or _is_inplace(name, node.target):
-        yield from _refs(list(node.args[:1]))
-
-
-def _is_inplace(name: str, target: str) -> bool:
-    """By its name; `operator.and_` ends so because `and` is a word of the language."""
-    named = name.endswith("_") and not name.endswith("__") and name not in _NO_WRITE
-    return named and not target.startswith("operator.")
+        yield from references([node.kwargs["out"]])
+    elif is_in_place(node) and operator_name(node) not in _NO_WRITE:
+        yield from references(node.args[:1])
 
 
 def _is_ours(node: Node) -> bool:
     if node.op == "call_method":
         return True
     return node.op == "call_function" and node.target.startswith(_OURS) and not node.target.startswith("torch.ops.")
-
-
-def _short(node: Node) -> str:
-    """`aten.copy_.default` is `copy_`, `torch.nn.functional.relu_` is `relu_`."""
-    parts = node.target.split(".")
-    return parts[1] if parts[0] in ("aten", "prims") and len(parts) > 1 else parts[-1]
-
-
-def _refs(values: list[Any]) -> Iterator[int]:
-    """Ids of the nodes that are named in arguments, in order."""
-    waiting = list(reversed(values))
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += reversed(value)
-        elif isinstance(value, dict):
-            number = value.get("node")
-            if isinstance(number, int):
-                yield number
-            else:
-                waiting += reversed(list(value.values()))
