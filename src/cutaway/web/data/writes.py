@@ -2,7 +2,8 @@
 
 A node table has no schemas, so only what is certain is told: PyTorch's own operators whose names end with an underscore
 (`aten.copy_`, `Tensor.add_`) or that are told `inplace=True`, assignments, and `out=`. What a custom operator writes
-into is not known here. Views that may be copies (`reshape`) and parts of a tensor that may not overlap are passed over, too.
+into is not known here. Views that may be copies (`reshape`) and parts of a tensor that may not overlap are passed over,
+too.
 """
 
 from __future__ import annotations
